@@ -51,21 +51,92 @@ export type Operation =
   | { op: "convInputGrad"; dy: ValueId; w: ValueId; dx: ValueId; stride: 1 | 2; dilation: number }
   | { op: "convWeightGrad"; x: ValueId; dy: ValueId; dw: ValueId; stride: 1 | 2; dilation: number }
   | { op: "depthwise"; x: ValueId; w: ValueId; y: ValueId; stride: 1 | 2; dilation: number }
-  | { op: "depthwiseInputGrad"; dy: ValueId; w: ValueId; dx: ValueId; stride: 1 | 2; dilation: number }
-  | { op: "depthwiseWeightGrad"; x: ValueId; dy: ValueId; dw: ValueId; stride: 1 | 2; dilation: number }
+  | {
+      op: "depthwiseInputGrad";
+      dy: ValueId;
+      w: ValueId;
+      dx: ValueId;
+      stride: 1 | 2;
+      dilation: number;
+    }
+  | {
+      op: "depthwiseWeightGrad";
+      x: ValueId;
+      dy: ValueId;
+      dw: ValueId;
+      stride: 1 | 2;
+      dilation: number;
+    }
   // normalisation. mean, variance: [C], over all but the last axis. y = act(gamma·(x-mean)·rstd + beta),
   // rstd = 1/sqrt(biased variance + 1e-5). `variance` holds the UNBIASED variance (a statistic);
   // `rstd` is kept for the backward pass.
-  | { op: "batchNorm"; x: ValueId; gamma: ValueId; beta: ValueId; y: ValueId; mean: ValueId; variance: ValueId; rstd: ValueId; act: Activation }
-  | { op: "batchNormGrad"; x: ValueId; gamma: ValueId; beta: ValueId; mean: ValueId; rstd: ValueId; dy: ValueId; dx: ValueId; dgamma: ValueId; dbeta: ValueId; act: Activation }
-  | { op: "batchNormEval"; x: ValueId; gamma: ValueId; beta: ValueId; mean: ValueId; variance: ValueId; y: ValueId; act: Activation } // running statistics
-  | { op: "layerNorm"; x: ValueId; gamma: ValueId; beta: ValueId; y: ValueId; mean: ValueId; rstd: ValueId } // mean, rstd: one a row
-  | { op: "layerNormGrad"; x: ValueId; gamma: ValueId; mean: ValueId; rstd: ValueId; dy: ValueId; dx: ValueId; dgamma: ValueId; dbeta: ValueId }
+  | {
+      op: "batchNorm";
+      x: ValueId;
+      gamma: ValueId;
+      beta: ValueId;
+      y: ValueId;
+      mean: ValueId;
+      variance: ValueId;
+      rstd: ValueId;
+      act: Activation;
+    }
+  | {
+      op: "batchNormGrad";
+      x: ValueId;
+      gamma: ValueId;
+      beta: ValueId;
+      mean: ValueId;
+      rstd: ValueId;
+      dy: ValueId;
+      dx: ValueId;
+      dgamma: ValueId;
+      dbeta: ValueId;
+      act: Activation;
+    }
+  | {
+      op: "batchNormEval";
+      x: ValueId;
+      gamma: ValueId;
+      beta: ValueId;
+      mean: ValueId;
+      variance: ValueId;
+      y: ValueId;
+      act: Activation;
+    } // running statistics
+  | {
+      op: "layerNorm";
+      x: ValueId;
+      gamma: ValueId;
+      beta: ValueId;
+      y: ValueId;
+      mean: ValueId;
+      rstd: ValueId;
+    } // mean, rstd: one a row
+  | {
+      op: "layerNormGrad";
+      x: ValueId;
+      gamma: ValueId;
+      mean: ValueId;
+      rstd: ValueId;
+      dy: ValueId;
+      dx: ValueId;
+      dgamma: ValueId;
+      dbeta: ValueId;
+    }
   // transformer. qkv: [S, N, 3d], channels q|k|v, head-major inside each; y: [S, N, d].
   // logSumExp: [S, heads, N] of the scaled scores of each query row, so probabilities can be recomputed:
   // P = exp(q·k·hd^-0.5 - logSumExp).
   | { op: "attention"; qkv: ValueId; y: ValueId; logSumExp: ValueId; heads: number }
-  | { op: "attentionGrad"; qkv: ValueId; y: ValueId; logSumExp: ValueId; dy: ValueId; dqkv: ValueId; heads: number }
+  | {
+      op: "attentionGrad";
+      qkv: ValueId;
+      y: ValueId;
+      logSumExp: ValueId;
+      dy: ValueId;
+      dqkv: ValueId;
+      heads: number;
+    }
   | { op: "silu"; x: ValueId; y: ValueId }
   | { op: "siluGrad"; x: ValueId; dy: ValueId; dx: ValueId }
   // [B, H, W, C] ⇄ [4B, (H/2)(W/2), C]; each is the other's gradient
@@ -84,7 +155,14 @@ export type Operation =
   | { op: "meanPool"; x: ValueId; y: ValueId } // [B, H, W, C] → [B, C]
   | { op: "meanPoolGrad"; dy: ValueId; dx: ValueId }
   // report = [Σ smoothed cross-entropy, top-1 count, top-5 count]; dlogits of the SUM over samples
-  | { op: "crossEntropy"; logits: ValueId; labels: ValueId; dlogits?: ValueId; report: ValueId; smoothing: number };
+  | {
+      op: "crossEntropy";
+      logits: ValueId;
+      labels: ValueId;
+      dlogits?: ValueId;
+      report: ValueId;
+      smoothing: number;
+    };
 
 export type OperationKind = Operation["op"];
 
