@@ -12,12 +12,13 @@ export type ValueId = number;
 export type Activation = "none" | "silu" | "relu";
 
 /**
- * What a value is. `parameter` and `statistic` values live outside the arena (they belong to the
- * weights); `input`s are uploaded for each unit; everything else is placed by the plan.
+ * What a value is. `parameter` and running statistics live outside the arena (they belong to the
+ * weights); pixels, labels and inputs are uploaded for each unit; everything else is placed by the plan.
  */
 export type ValueRole =
   | { kind: "pixels" } // [B, H, W, 3] in [0, 1]
   | { kind: "labels" } // [B], class ids stored as float32 whole numbers
+  | { kind: "input"; name: string } // any other value that is uploaded: graphs of single blocks
   | { kind: "parameter"; name: string } // timm name
   | { kind: "runningMean"; name: string } // timm name of the batch norm, evaluation only
   | { kind: "runningVariance"; name: string }
