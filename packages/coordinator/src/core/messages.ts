@@ -1,0 +1,113 @@
+/**
+ * The border of the pure core: what happens to it (`CoreEvent`, with the time passed in) and what
+ * it wants done (`Effect`). The core handles ids, counts and hashes; long vectors stay in the
+ * shell, named by (step, node), and work on them is an effect that an event answers.
+ */
+
+import type { ContributionKind, FrameId, RefusalCode, Report } from "@swarmvit/shared/frame";
+import type {
+  Abandon,
+  Hello,
+  Lease,
+  Notice,
+  Refusal,
+  Revoke,
+  RunStatus,
+  Verdict,
+  Want,
+  Welcome,
+} from "@swarmvit/shared/protocol";
+import type { MetricRecord } from "@swarmvit/shared/run";
+import type { Node } from "@swarmvit/shared/tree";
+
+/** Hashes of the vectors that are published at one step. */
+export interface PublishedWeights {
+  /** p_t, what gradients are taken at. */
+  readonly parameters: string;
+  readonly statistics: string;
+  readonly emaParameters: string;
+  readonly emaStatistics: string;
+}
+
+export type CoreEvent =
+  /** A socket said hello. The answer is an `answer` effect with the same request id. */
+  | { type: "hello"; request: number; hello: Hello }
+  | { type: "want"; volunteer: string; want: Want }
+  | { type: "abandon"; volunteer: string; abandon: Abandon }
+  | { type: "leave"; volunteer: string }
+  /** The socket is gone; leases stand until their deadline. */
+  | { type: "disconnected"; volunteer: string }
+  /** A whole frame has arrived for a lease (the shell has kept its bytes under the lease's number). */
+  | { type: "uploaded"; volunteer: string; lease: number; bytes: number }
+  | { type: "verified"; lease: number; report: Report }
+  | { type: "refused"; lease: number; code: RefusalCode; detail: string }
+  /** The sum of two nodes is in place. */
+  | { type: "added"; step: number; node: Node }
+  | {
+      type: "committed";
+      step: number;
+      weights: PublishedWeights;
+      gradNorm: number;
+      finite: boolean;
+    }
+  | { type: "checkpointed"; step: number; file: string; bytes: number }
+  | { type: "checkpoint-failed"; step: number; detail: string }
+  | { type: "control"; action: "pause" | "resume" | "save" | "stop" | "rollback" }
+  /** After a `rollback` effect: training goes on from this step's weights. */
+  | { type: "rolled-back"; step: number; weights: PublishedWeights }
+  /** Time has passed; also sent at `wakeAt`. */
+  | { type: "tick" };
+
+export type Effect =
+  | { type: "answer"; request: number; volunteer?: string; answer: Welcome | Refusal }
+  | { type: "lease"; to: string; lease: Lease }
+  | { type: "revoke"; to: string; revoke: Revoke }
+  | { type: "verdict"; to: string; verdict: Verdict }
+  | { type: "notice"; to: string; notice: Notice }
+  /** To everyone on the join page; the shell may drop it. */
+  | { type: "status"; status: RunStatus }
+  /** Decode the lease's frame, check it against `expected` and keep its vectors as `node`; answered by `verified` or `refused`. */
+  | { type: "verify"; lease: number; expected: FrameId; node: Node }
+  /** Forget the bytes of a lease's upload (late, duplicate, revoked). */
+  | { type: "drop-upload"; lease: number }
+  /** node = left + right, elementwise in float32, left first (gradient and statistics); answered by `added`. */
+  | { type: "add"; step: number; node: Node; left: Node; right: Node }
+  /** node = child: the other half lies beyond U. Immediate, no answer. */
+  | { type: "alias"; step: number; node: Node; child: Node }
+  /** Average the root over `samples`, step AdamW and EMA, make and publish the next weights; answered by `committed`. */
+  | { type: "commit"; step: number; root: Node; samples: number; lr: number }
+  /** Vectors of this step are no longer needed. */
+  | { type: "forget-step"; step: number }
+  /** Write a checkpoint of the state after `step` commits; `core` is what `restore` takes. Answered. */
+  | { type: "checkpoint"; step: number; core: CoreSnapshot; final: boolean }
+  /** Make `best.safetensors` of the EMA weights now in force. */
+  | { type: "save-best"; step: number; top1: number }
+  /** Load the newest checkpoint; answered by `rolled-back`. */
+  | { type: "rollback" }
+  /** Append to metrics.jsonl and show on dashboards. */
+  | { type: "record"; record: MetricRecord }
+  /** The run is over (or asked to stop): everything is saved. */
+  | { type: "finished"; reason: "done" | "stopped" | "failed"; detail?: string };
+
+/** What the core keeps across a restart, beside the vectors; plain JSON. */
+export interface CoreSnapshot {
+  readonly schema: 1;
+  /** Steps committed. */
+  readonly step: number;
+  readonly struck: readonly number[];
+  readonly best?: { readonly step: number; readonly top1: number };
+  readonly evaluatedAt: number;
+  readonly weights: PublishedWeights;
+  /** Raised at each start, so that old leases are void. */
+  readonly fence: number;
+}
+
+/** What is passed in because the core may not make it: randomness and secrets. */
+export interface CoreTools {
+  /** 32 hex digits, unforgeable: HMAC of the text under the run's key. */
+  mac(text: string): string;
+  /** A fresh unguessable id, e.g. 16 hex digits. */
+  freshId(): string;
+}
+
+export type { ContributionKind };
