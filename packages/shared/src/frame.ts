@@ -153,6 +153,7 @@ export function checkHeader(bytes: Uint8Array, expected: FrameId, table: Paramet
   );
   expect("SIZE", "gradient section", gradientSection, view.getUint32(48, true));
   expect("SIZE", "frame", frameBytes(expected.kind, expected.codec, table), bytes.byteLength);
+  expect("MALFORMED", "reserved bytes", 0, view.getUint32(72, true) | view.getUint32(76, true));
   if (!sameToken(bytes, expected.token)) throw new FrameError("TOKEN", "the lease token is wrong");
 }
 
