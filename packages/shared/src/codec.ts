@@ -3,8 +3,8 @@
  * one power-of-two scale a tensor, since most of a gradient lies below f16's smallest normal number.
  */
 
-import { Float16Array } from "@petamoriken/float16";
 import { bytesOf, floatsOf } from "./bytes.ts";
+import { halfOfBits, halfTable } from "./float16.ts";
 import type { ParameterTable } from "./parameters.ts";
 
 export type Codec = "f32" | "f16";
@@ -31,12 +31,15 @@ export function encodeGradient(
   if (codec === "f32") return bytesOf(gradient);
   const bytes = new Uint8Array(encodedGradientBytes(codec, table));
   const exponents = new Int16Array(bytes.buffer, 0, table.parameters.length);
-  const halves = new Float16Array(bytes.buffer, scaleBytes(table), table.parameterCount);
+  const halves = new Uint16Array(bytes.buffer, scaleBytes(table), table.parameterCount);
   table.parameters.forEach(({ offset, size }, t) => {
     const exponent = exponentOf(gradient, offset, size);
     exponents[t] = exponent;
     const scale = 2 ** -exponent;
-    for (let i = offset; i < offset + size; i++) halves[i] = gradient[i] * scale;
+    const scaled = new Float32Array(size);
+    for (let i = 0; i < size; i++) scaled[i] = gradient[offset + i] * scale;
+    const bits = new Uint32Array(scaled.buffer);
+    for (let i = 0; i < size; i++) halves[offset + i] = halfOfBits(bits[i]);
   });
   return bytes;
 }
@@ -55,17 +58,18 @@ export function decodeGradient(
   if (codec === "f32") return floatsOf(bytes);
   const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
   const exponents = new Int16Array(aligned.buffer, aligned.byteOffset, table.parameters.length);
-  const halves = new Float16Array(
+  const halves = new Uint16Array(
     aligned.buffer,
     aligned.byteOffset + scaleBytes(table),
     table.parameterCount,
   );
+  const values = halfTable();
   const gradient = new Float32Array(table.parameterCount);
   table.parameters.forEach(({ name, offset, size }, t) => {
     if (exponents[t] < -170 || exponents[t] > 120)
       throw new Error(`the scale of ${name} must be 2^-170 to 2^120 (got 2^${exponents[t]})`);
     const scale = 2 ** exponents[t];
-    for (let i = offset; i < offset + size; i++) gradient[i] = halves[i] * scale;
+    for (let i = offset; i < offset + size; i++) gradient[i] = values[halves[i]] * scale;
   });
   return gradient;
 }
