@@ -1,0 +1,25 @@
+/** Exit codes of the command line (DESIGN section 6) and the errors that choose them. */
+
+import { ConfigError } from "@swarmvit/shared/config";
+import { DataError } from "../datasets/data-error.ts";
+
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  data: 3,
+  server: 4,
+  interrupted: 130,
+} as const;
+
+/** The port cannot be had, or the certificate cannot be read. */
+export class ServerError extends Error {
+  override readonly name = "ServerError";
+}
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof ConfigError) return EXIT.usage;
+  if (error instanceof DataError) return EXIT.data;
+  if (error instanceof ServerError) return EXIT.server;
+  return EXIT.failed;
+}

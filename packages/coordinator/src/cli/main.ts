@@ -1,0 +1,124 @@
+/** The command line: parses, dispatches, and turns errors into messages and exit codes. */
+
+import { FLAGS, type Flag, type FlagGroup } from "@swarmvit/shared/config";
+import { Command, CommanderError, Option } from "commander";
+import pc from "picocolors";
+import { EXIT, exitCodeOf } from "./exit-codes.ts";
+
+const GROUPS: readonly FlagGroup[] = [
+  "Data",
+  "Model",
+  "Training",
+  "Multi-scale",
+  "Volunteers",
+  "Server",
+  "Output",
+];
+
+function trainCommand(): Command {
+  const command = new Command("train")
+    .description("start a run: open its link in browser tabs and watch them train one model")
+    .helpOption("-h, --help", "show this help");
+  for (const group of GROUPS) {
+    command.optionsGroup(`${group}:`);
+    for (const flag of FLAGS) if (flag.group === group) command.addOption(optionOf(flag));
+    if (group === "Output") {
+      command.option("--resume", "go on with the run that --name gives, or with the latest");
+      command.option(
+        "-c, --config <FILE>",
+        "settings from a YAML file (keys are the flags' names)",
+      );
+    }
+  }
+  return command.action(async (_options, self: Command) => {
+    const { train } = await import("./train.ts");
+    const { resume, config, ...given } = self.opts();
+    process.exitCode = await train({ resume: Boolean(resume), configFile: config, given });
+  });
+}
+
+function workCommand(): Command {
+  return new Command("work")
+    .description("join a run without a browser")
+    .argument("<URL>", "the join link that the coordinator printed")
+    .addOption(
+      new Option("--backend <NAME>", "what to compute on")
+        .choices(["auto", "webgpu", "wasm", "tfjs"])
+        .default("auto"),
+    )
+    .option("--throttle <PERCENT>", "share of the time to compute, 10 to 100", "100")
+    .option("--threads <N>", "threads of the wasm backend", "1")
+    .option("--name <NAME>", "shown on the dashboard")
+    .option("--insecure", "accept a certificate that cannot be verified (self-signed)")
+    .option("-q, --quiet", "say only what went wrong")
+    .action(async (url: string, options) => {
+      const { work } = await import("./work.ts");
+      process.exitCode = await work(url, options);
+    });
+}
+
+function evalCommand(): Command {
+  return new Command("eval")
+    .description("top-1, top-5 and loss of a model on a dataset's validation images")
+    .argument("<RUN|FILE>", "name or directory of a run, or a .safetensors file with timm names")
+    .requiredOption("--data <SPEC>", "image folder or fashion-mnist")
+    .option("--img-size <N>", "size of the images (default: the model's own)")
+    .option(
+      "--which <ema|raw>",
+      "which weights of a run: best EMA (best.safetensors) or the last raw",
+      "ema",
+    )
+    .option("--runs-dir <DIR>", "where runs are kept", "runs")
+    .option("--json", "print one JSON object")
+    .action(async (model: string, options) => {
+      const { evaluate } = await import("./evaluate.ts");
+      process.exitCode = await evaluate(model, options);
+    });
+}
+
+function predictCommand(): Command {
+  return new Command("predict")
+    .description("what a model sees in images: logits and the five likeliest classes")
+    .argument("<RUN|FILE>", "name or directory of a run, or a .safetensors file with timm names")
+    .argument("<IMAGE...>", "image files")
+    .option("--img-size <N>", "size of the images (default: the model's own)")
+    .option("--runs-dir <DIR>", "where runs are kept", "runs")
+    .option("--json", "print one JSON object")
+    .action(async (model: string, images: string[], options) => {
+      const { predict } = await import("./predict.ts");
+      process.exitCode = await predict(model, images, options);
+    });
+}
+
+function optionOf(flag: Flag): Option {
+  const option = new Option(
+    flag.placeholder ? `${flag.flag} <${flag.placeholder}>` : flag.flag,
+    flag.description,
+  );
+  return option.env(flag.variable).argParser(undefined as never);
+}
+
+const program = new Command("swarmvit")
+  .description("Volunteer distributed training of MobileViT in the browser")
+  .version("0.1.0")
+  .showSuggestionAfterError()
+  .exitOverride();
+for (const command of [trainCommand(), workCommand(), evalCommand(), predictCommand()])
+  program.addCommand(command.exitOverride().showSuggestionAfterError());
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Help and version end well; everything else that commander refuses is a usage error.
+    process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
+  } else {
+    process.stderr.write(`${pc.red("error:")} ${messageOf(error)}\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return process.env.DEBUG ? (error.stack ?? error.message) : error.message;
+}
