@@ -3,8 +3,8 @@
  * with spaces to a multiple of 8, then the tensors' bytes back to back.
  */
 
-import { Float16Array } from "@petamoriken/float16";
 import { bytesOf, floatsOf } from "./bytes.ts";
+import { halfTable } from "./float16.ts";
 
 /** Bytes of one element of each dtype that is read and written here. */
 export const DTYPE_BYTES = { F32: 4, F16: 2, I32: 4, I64: 8, U8: 1 } as const;
@@ -41,8 +41,9 @@ export function floatTensor(shape: readonly number[], values: Float32Array): Saf
 export function tensorFloats(tensor: SafeTensor): Float32Array {
   if (tensor.dtype === "F32") return floatsOf(tensor.bytes);
   if (tensor.dtype === "F16") {
-    const aligned = tensor.bytes.slice();
-    return new Float32Array(new Float16Array(aligned.buffer, 0, aligned.byteLength / 2));
+    const table = halfTable();
+    const halves = new Uint16Array(tensor.bytes.slice().buffer); // sliced: a Uint16Array must be aligned
+    return Float32Array.from(halves, (bits) => table[bits]);
   }
   throw new SafetensorsError(`expected an F32 or F16 tensor, got ${tensor.dtype}`);
 }

@@ -1,0 +1,54 @@
+/** The long vectors of a run, and the rule that makes the published ones from the optimizer's. */
+
+import type { Codec } from "@swarmvit/shared/codec";
+import { halfTable, toHalf } from "@swarmvit/shared/float16";
+import type { ParameterTable } from "@swarmvit/shared/parameters";
+
+/** Everything that a checkpoint holds beside the core's snapshot. */
+export interface VectorState {
+  /** w, the optimizer's own weights: [parameterCount], as are the next four. */
+  readonly weights: Float32Array;
+  /** p_t, what volunteers compute at. */
+  readonly published: Float32Array;
+  readonly firstMoment: Float32Array;
+  readonly secondMoment: Float32Array;
+  readonly emaWeights: Float32Array;
+  /** Running means and variances: [statisticsCount], as is their EMA. */
+  readonly statistics: Float32Array;
+  readonly emaStatistics: Float32Array;
+  /** Steps of the optimizer so far: its t. */
+  steps: number;
+}
+
+/** The state before the first step. The EMA starts as a copy. */
+export function initialVectorState(
+  table: ParameterTable,
+  codec: Codec,
+  parameters: Float32Array,
+  statistics: Float32Array,
+): VectorState {
+  if (parameters.length !== table.parameterCount || statistics.length !== table.statisticsCount)
+    throw new Error(
+      `${table.parameterCount} parameters and ${table.statisticsCount} statistics were expected (got ${parameters.length} and ${statistics.length})`,
+    );
+  const published = new Float32Array(table.parameterCount);
+  publishWeights(codec, parameters, published);
+  return {
+    weights: parameters.slice(),
+    published,
+    firstMoment: new Float32Array(table.parameterCount),
+    secondMoment: new Float32Array(table.parameterCount),
+    emaWeights: parameters.slice(),
+    statistics: statistics.slice(),
+    emaStatistics: statistics.slice(),
+    steps: 0,
+  };
+}
+
+/** p from w (DESIGN section 5, published weights): equal for `f32`, rounded to float16 for `f16`. */
+export function publishWeights(codec: Codec, weights: Float32Array, out: Float32Array): void {
+  out.set(weights);
+  if (codec === "f32") return;
+  const values = halfTable();
+  for (let i = 0; i < out.length; i++) out[i] = values[toHalf(out[i])];
+}

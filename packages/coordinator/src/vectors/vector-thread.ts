@@ -1,0 +1,25 @@
+/** The thread's side of `threadVectors`: one call after the other, in order. */
+
+import { parentPort, workerData } from "node:worker_threads";
+import { openVectorWork, type Published, type VectorSetup } from "./vector-work.ts";
+import { callWork, type VectorCall, type VectorReply } from "./vectors.ts";
+
+const port = parentPort;
+if (!port) throw new Error("vector-thread.ts runs as a worker thread only");
+const work = openVectorWork(workerData as VectorSetup);
+
+port.on("message", ({ id, method, args }: VectorCall) => {
+  let reply: VectorReply;
+  try {
+    reply = { id, value: callWork(work, method, args) };
+  } catch (error) {
+    reply = { id, error: error instanceof Error ? error.message : String(error) };
+  }
+  port.postMessage(reply, publishedBuffers(reply.value));
+});
+
+/** Copies made for publishing move to the main thread. */
+function publishedBuffers(value: unknown): ArrayBuffer[] {
+  const vectors = (value as Partial<Published> | undefined)?.vectors ?? [];
+  return vectors.map(({ bytes }) => bytes.buffer as ArrayBuffer);
+}

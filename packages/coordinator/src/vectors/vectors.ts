@@ -1,0 +1,113 @@
+/**
+ * The work on long vectors as promises, in the order of the calls: in a thread, so that sockets and
+ * heartbeats go on while it sums, or inline for tests and the simulator.
+ */
+
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
+import { openVectorWork, type VectorSetup, type VectorWork } from "./vector-work.ts";
+
+/** Every method of `VectorWork` as a promise. */
+export type Vectors = {
+  readonly [M in keyof VectorWork]: (
+    ...args: Parameters<VectorWork[M]>
+  ) => Promise<ReturnType<VectorWork[M]>>;
+} & { close(): Promise<void> };
+
+export interface VectorCall {
+  readonly id: number;
+  readonly method: keyof VectorWork;
+  readonly args: readonly unknown[];
+}
+
+export interface VectorReply {
+  readonly id: number;
+  readonly value?: unknown;
+  readonly error?: string;
+}
+
+const METHODS = [
+  "initialize",
+  "restore",
+  "verify",
+  "settle",
+  "add",
+  "alias",
+  "commit",
+  "forget",
+  "checkpoint",
+  "saveModel",
+] as const satisfies readonly (keyof VectorWork)[];
+
+/** The work on this thread; a call runs at once, its promise settles later. */
+export function inlineVectors(setup: VectorSetup): Vectors {
+  const work = openVectorWork(setup);
+  return vectorsOf(
+    async (method, args) => callWork(work, method, args),
+    async () => {},
+  );
+}
+
+/** The work on a thread of its own. If the thread dies, every call fails with its error. */
+export function threadVectors(setup: VectorSetup): Vectors {
+  // Everything runs from TypeScript sources, and a thread does not always inherit the loader.
+  const loader = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+  const thread = new Worker(new URL("./vector-thread.ts", import.meta.url), {
+    workerData: setup,
+    execArgv: ["--import", loader],
+  });
+  const waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  let calls = 0;
+  let death: Error | undefined;
+  const fail = (error: Error) => {
+    death ??= error;
+    for (const { reject } of waiting.values()) reject(death);
+    waiting.clear();
+  };
+  thread.on("message", ({ id, value, error }: VectorReply) => {
+    const call = waiting.get(id);
+    waiting.delete(id);
+    if (error === undefined) call?.resolve(value);
+    else call?.reject(new Error(error));
+  });
+  thread.on("error", fail);
+  thread.on("exit", (code) => fail(new Error(`the thread for long vectors ended (code ${code})`)));
+
+  const call = (method: keyof VectorWork, args: readonly unknown[]) =>
+    new Promise<unknown>((resolve, reject) => {
+      if (death) return reject(death);
+      const id = ++calls;
+      waiting.set(id, { resolve, reject });
+      thread.postMessage({ id, method, args } satisfies VectorCall, transferable(method, args));
+    });
+  return vectorsOf(call, async () => {
+    await thread.terminate();
+  });
+}
+
+/** Runs one call on the work; the thread and the inline form share it. */
+export function callWork(
+  work: VectorWork,
+  method: keyof VectorWork,
+  args: readonly unknown[],
+): unknown {
+  return (work[method] as (...args: readonly unknown[]) => unknown)(...args);
+}
+
+function vectorsOf(
+  call: (method: keyof VectorWork, args: readonly unknown[]) => Promise<unknown>,
+  close: () => Promise<void>,
+): Vectors {
+  const methods = Object.fromEntries(
+    METHODS.map((method) => [method, (...args: unknown[]) => call(method, args)]),
+  );
+  return { ...methods, close } as Vectors;
+}
+
+/** A frame moves to the thread without a copy where it has its buffer for itself. */
+function transferable(method: keyof VectorWork, args: readonly unknown[]): ArrayBuffer[] {
+  if (method !== "verify") return [];
+  const { buffer, byteLength } = args[1] as Uint8Array;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [];
+}
