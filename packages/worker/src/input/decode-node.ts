@@ -5,7 +5,7 @@ import type { Decode } from "./decode.ts";
 
 /**
  * The Node decoder. Beyond what shards hold it takes whatever sharp reads, so that `predict` can use
- * it: upright by EXIF, transparency laid on white, 16 bits cut to 8, CMYK by its profile.
+ * it: upright by EXIF, transparency laid on white, 16 bits cut to 8. Colour profiles are ignored.
  */
 export const decodeInNode: Decode = async (bytes) => {
   if (bytes.length === 0) throw new Error("expected an image, got no bytes");
