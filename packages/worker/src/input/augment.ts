@@ -1,7 +1,7 @@
 /**
  * Random-resized-crop, flip and bilinear sampling (SPEC section 3, DESIGN section 5), pure and equal
  * to the last bit on every machine: only + − × ÷ √, floor and rounding, in float64, rounded once to
- * float32 at the end.
+ * float32 at the end. A value is a = p/255 first, then a + (b − a)·f along x, then along y.
  *
  * Random numbers are `u(seed, index)` of `@swarmvit/shared/random`. For the sample at position p of
  * its unit, try t of a crop takes draws of `siteSeed(unitSeed, "crop")` at index 40·p + 4·t + 0 (area),
@@ -158,24 +158,41 @@ export function sampleRegion(
       ? axis(region.left, region.width, width, region.left, region.left + region.width - 1)
       : axis(region.left, region.width, width, 0, image.width - 1);
   if (region.flip) mirror(columns);
-  const { rgb } = image;
-  const rowBytes = 3 * image.width;
+  // Each source row is interpolated along x once and kept while output rows lie beside it.
+  let above = { row: -1, line: new Float64Array(3 * width) };
+  let beneath = { row: -1, line: new Float64Array(3 * width) };
   let at = offset;
   for (let y = 0; y < height; y++) {
-    const upper = rows.low[y] * rowBytes;
-    const lower = rows.high[y] * rowBytes;
-    const fy = rows.fraction[y];
-    for (let x = 0; x < width; x++) {
-      const left = 3 * columns.low[x];
-      const right = 3 * columns.high[x];
-      const fx = columns.fraction[x];
-      for (let c = 0; c < 3; c++) {
-        const a = rgb[upper + left + c];
-        const b = rgb[lower + left + c];
-        const above = a + (rgb[upper + right + c] - a) * fx;
-        const beneath = b + (rgb[lower + right + c] - b) * fx;
-        out[at++] = (above + (beneath - above) * fy) / 255;
-      }
+    const low = rows.low[y];
+    const high = rows.high[y];
+    if (above.row !== low && beneath.row === low) [above, beneath] = [beneath, above];
+    if (above.row !== low) interpolateRow(image, low, columns, above.line);
+    above.row = low;
+    if (beneath.row !== high) interpolateRow(image, high, columns, beneath.line);
+    beneath.row = high;
+    const fraction = rows.fraction[y];
+    const upper = above.line;
+    const lower = beneath.line;
+    for (let i = 0; i < upper.length; i++) {
+      out[at++] = upper[i] + (lower[i] - upper[i]) * fraction;
+    }
+  }
+}
+
+/** byte / 255, float64. */
+const UNIT = Float64Array.from({ length: 256 }, (_, byte) => byte / 255);
+
+function interpolateRow(image: Pixels, row: number, columns: Axis, line: Float64Array): void {
+  const { low, high, fraction } = columns;
+  const { rgb } = image;
+  const start = 3 * row * image.width;
+  for (let x = 0, to = 0; x < low.length; x++) {
+    const left = start + 3 * low[x];
+    const right = start + 3 * high[x];
+    const f = fraction[x];
+    for (let c = 0; c < 3; c++) {
+      const a = UNIT[rgb[left + c]];
+      line[to++] = a + (UNIT[rgb[right + c]] - a) * f;
     }
   }
 }
