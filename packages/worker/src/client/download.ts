@@ -1,0 +1,144 @@
+/**
+ * Downloads by hash: weights and shards are immutable and named by their SHA-256, so whatever the
+ * way they come (cache, proxy, plain http), bytes that do not match their name are never used.
+ */
+
+import { floatsOf } from "@swarmvit/shared/bytes";
+import type { ShardRef } from "@swarmvit/shared/protocol";
+import { sha256Hex } from "@swarmvit/shared/sha256";
+import { decodeShard, type ShardSample } from "@swarmvit/shared/shard";
+import { rest } from "./rest.ts";
+
+/** Weights kept: those of the step at hand, of the one before, and what an evaluation asks for. */
+const KEPT_WEIGHTS = 4;
+/** Bytes of shards kept in memory; the browser's HTTP cache holds the rest. */
+const KEPT_SHARD_BYTES = 192 * 2 ** 20;
+/** Waits before the second, third… attempt. */
+const RETRY_MS: readonly number[] = [300, 1_000, 3_000, 6_000];
+
+/** Thrown where bytes could not be had: after retries, or at once where trying again is no use. */
+export class DownloadError extends Error {
+  override readonly name = "DownloadError";
+}
+
+export interface DownloadOptions {
+  /** "https://host:port". */
+  readonly origin: string;
+  /** Waits between attempts, for tests on a fast clock. */
+  readonly retryMs?: readonly number[];
+  readonly keptShardBytes?: number;
+}
+
+export interface Downloads {
+  /** A float32 vector by its hash. Rejects with `DownloadError`. */
+  weights(sha256: string, count: number, signal?: AbortSignal): Promise<Float32Array>;
+  /** The samples of a shard. Rejects with `DownloadError`. */
+  shard(ref: ShardRef, signal?: AbortSignal): Promise<readonly ShardSample[]>;
+}
+
+/** Opens the volunteer's cache of downloads from one coordinator. */
+export function openDownloads(options: DownloadOptions): Downloads {
+  const weights = new Map<string, Promise<Float32Array>>();
+  const shards = new Map<string, { bytes: number; samples: Promise<readonly ShardSample[]> }>();
+  const keptShardBytes = options.keptShardBytes ?? KEPT_SHARD_BYTES;
+  const get = (path: string, sha256: string, bytes: number, signal?: AbortSignal) =>
+    download(new URL(path, options.origin), sha256, bytes, options.retryMs ?? RETRY_MS, signal);
+
+  return {
+    weights(sha256, count, signal) {
+      const known = weights.get(sha256);
+      if (known) return touch(weights, sha256, known);
+      const vector = get(`/weights/${sha256}`, sha256, 4 * count, signal).then(floatsOf);
+      touch(weights, sha256, vector);
+      forgetFailure(weights, sha256, vector);
+      for (const oldest of weights.keys()) {
+        if (weights.size <= KEPT_WEIGHTS) break;
+        weights.delete(oldest);
+      }
+      return vector;
+    },
+    shard(ref, signal) {
+      const known = shards.get(ref.sha256);
+      if (known) return touch(shards, ref.sha256, known).samples;
+      const samples = get(`/shards/${ref.sha256}`, ref.sha256, ref.bytes, signal).then((bytes) => {
+        const decoded = decodeShard(bytes);
+        if (decoded.length !== ref.count)
+          throw new DownloadError(
+            `shard ${ref.sha256.slice(0, 8)} was announced with ${ref.count} samples, it has ${decoded.length}`,
+          );
+        return decoded;
+      });
+      touch(shards, ref.sha256, { bytes: ref.bytes, samples });
+      forgetFailure(shards, ref.sha256, samples);
+      let held = 0;
+      for (const { bytes } of shards.values()) held += bytes;
+      for (const [oldest, { bytes }] of shards) {
+        if (held <= keptShardBytes || oldest === ref.sha256) break;
+        shards.delete(oldest);
+        held -= bytes;
+      }
+      return samples;
+    },
+  };
+}
+
+async function download(
+  url: URL,
+  sha256: string,
+  bytes: number,
+  retryMs: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  let reason = "";
+  for (let attempt = 0; attempt <= retryMs.length; attempt++) {
+    if (attempt > 0) await rest(retryMs[attempt - 1], signal);
+    try {
+      // Bytes that were wrong once are not taken from a cache again.
+      const cache = attempt === 0 ? "default" : "reload";
+      const response = await fetch(url, { signal, cache });
+      if (!response.ok) {
+        await response.body?.cancel();
+        reason = `HTTP ${response.status}`;
+        if (response.status >= 400 && response.status < 500 && response.status !== 429)
+          throw new DownloadError(`${url.pathname}: ${reason}; the coordinator has dropped it`);
+        continue;
+      }
+      const body = new Uint8Array(await response.arrayBuffer());
+      if (body.byteLength !== bytes) {
+        reason = `expected ${bytes} bytes, got ${body.byteLength}`;
+        continue;
+      }
+      const got = await digest(body);
+      if (got === sha256) return body;
+      reason = `expected SHA-256 ${sha256.slice(0, 12)}…, got ${got.slice(0, 12)}…`;
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (error instanceof DownloadError) throw error;
+      reason = error instanceof Error ? error.message : String(error);
+    }
+  }
+  throw new DownloadError(`${url.pathname} (${retryMs.length + 1} attempts): ${reason}`);
+}
+
+/** The hash in hex, by the browser where it has one: an insecure page has none and pays about 20 ms a MB. */
+async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined;
+  if (!subtle) return sha256Hex(bytes);
+  const hash = new Uint8Array(await subtle.digest("SHA-256", bytes));
+  return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Moves an entry to the young end of a Map, whose first entries are forgotten first. */
+function touch<V>(map: Map<string, V>, key: string, value: V): V {
+  map.delete(key);
+  map.set(key, value);
+  return value;
+}
+
+/** A failed download is asked for anew next time. */
+function forgetFailure(map: Map<string, unknown>, key: string, result: Promise<unknown>): void {
+  const entry = map.get(key);
+  result.catch(() => {
+    if (map.get(key) === entry) map.delete(key);
+  });
+}

@@ -1,0 +1,100 @@
+/** Which executor a device computes with: one table, and the order in which `auto` tries it. */
+
+import type { Executor, ExecutorInfo, ModelConfig } from "../engine/executor.ts";
+import type { BackendName } from "./compute-port.ts";
+
+export type ExecutorName = Exclude<BackendName, "auto" | "webgpu" | "wasm" | "tfjs">;
+
+/** Where the thread runs, as far as the choice depends on it. */
+export interface Host {
+  readonly kind: "browser" | "node";
+  /** In browsers: URL of the folder that holds TF.js's .wasm files, ending in "/". */
+  readonly tfjsWasmUrl?: string;
+}
+
+/** A device that was found and started, before it knows a model. */
+export interface FoundDevice {
+  readonly info: ExecutorInfo;
+  createExecutor(config: ModelConfig): Promise<Executor>;
+}
+
+interface Entry {
+  /** Starts the device. An error says why this device cannot. */
+  find(host: Host): Promise<FoundDevice>;
+}
+
+/** Loaded when chosen: a page fetches the code of one executor only. */
+const EXECUTORS: Readonly<Record<ExecutorName, Entry>> = {
+  "tfjs-webgpu": { find: (host) => findTfjs("webgpu", host) },
+  "tfjs-wasm": { find: (host) => findTfjs("wasm", host) },
+  "tfjs-cpu": { find: (host) => findTfjs("cpu", host) },
+};
+
+/**
+ * The executors that a name stands for, best first: the first one that starts is taken. `hardware`
+ * says whether the browser has a real GPU; a software one is slower than the processor it runs on.
+ */
+export function candidates(
+  backend: BackendName,
+  host: Host["kind"],
+  hardware: boolean,
+): readonly ExecutorName[] {
+  switch (backend) {
+    case "auto":
+      return host === "browser" && hardware ? ["tfjs-webgpu", "tfjs-wasm"] : ["tfjs-wasm"];
+    case "webgpu":
+      return ["tfjs-webgpu"];
+    case "wasm":
+      return ["tfjs-wasm"];
+    case "tfjs":
+      return host === "browser" && hardware
+        ? ["tfjs-webgpu", "tfjs-wasm", "tfjs-cpu"]
+        : ["tfjs-wasm", "tfjs-cpu"];
+    default:
+      return [backend];
+  }
+}
+
+/** Starts the best executor that a name stands for. Throws what the last one said if none starts. */
+export async function findDevice(backend: BackendName, host: Host): Promise<FoundDevice> {
+  const hardware = host.kind === "browser" && (await hasHardwareGpu());
+  let failure: unknown;
+  for (const name of candidates(backend, host.kind, hardware)) {
+    try {
+      return await EXECUTORS[name].find(host);
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}
+
+/** What `requestAdapter` gives, in the words of `problems.ts`. Callable in a page and in a worker. */
+export async function adapterKind(): Promise<"hardware" | "software" | "none"> {
+  const gpu = typeof navigator === "undefined" ? undefined : navigator.gpu;
+  if (!gpu) return "none";
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) return "none";
+  const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
+  const named = `${vendor} ${architecture} ${device} ${description}`;
+  const software = isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(named);
+  return software ? "software" : "hardware";
+}
+
+async function hasHardwareGpu(): Promise<boolean> {
+  return (await adapterKind()) === "hardware";
+}
+
+async function findTfjs(backend: "webgpu" | "wasm" | "cpu", host: Host): Promise<FoundDevice> {
+  const { openTfjs } = await import("../engine/tfjs/backend.ts");
+  const { createTfjsExecutor } = await import("../engine/tfjs/executor.ts");
+  if (backend === "wasm" && host.kind === "browser") {
+    // TF.js starts its threads from a blob: URL, which a strict page (CSP 'self') refuses.
+    const { env } = await import("@tensorflow/tfjs-core");
+    await import("@tensorflow/tfjs-backend-wasm");
+    env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
+  }
+  const options = { wasmBaseUrl: host.tfjsWasmUrl };
+  const info = await openTfjs(backend, options);
+  return { info, createExecutor: (config) => createTfjsExecutor(config, backend, options) };
+}

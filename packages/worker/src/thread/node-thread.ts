@@ -1,0 +1,21 @@
+/** Node's compute thread: the engine blocks it for whole units while the socket's thread keeps its heartbeat. */
+
+import { totalmem } from "node:os";
+import { type MessagePort, workerData } from "node:worker_threads";
+import type { Endpoint } from "comlink";
+import { findDevice } from "../client/executor-choice.ts";
+import { decodeInNode } from "../input/decode-node.ts";
+import { exposeCompute } from "./remote-compute.ts";
+
+const { port } = workerData as { port: MessagePort };
+
+exposeCompute(
+  {
+    decode: decodeInNode,
+    platform: `node ${process.versions.node}`,
+    memoryBytes: Math.min(2 ** 30, Math.floor(totalmem() / 4)),
+    findDevice: (backend) => findDevice(backend, { kind: "node" }),
+  },
+  // Node's port is an EventTarget as comlink needs it; only its type says otherwise.
+  port as unknown as Endpoint,
+);
