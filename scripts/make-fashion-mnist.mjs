@@ -10,7 +10,9 @@ import { fileURLToPath } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
 
 const source = process.argv[2] ?? "/usr/share/datasets/fashion-mnist";
-const target = fileURLToPath(new URL("../packages/coordinator/data/fashion-mnist/", import.meta.url));
+const target = fileURLToPath(
+  new URL("../packages/coordinator/data/fashion-mnist/", import.meta.url),
+);
 
 for (const [split, count] of [
   ["train", 10_000],

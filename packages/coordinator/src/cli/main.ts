@@ -1,6 +1,12 @@
 /** The command line: parses, dispatches, and turns errors into messages and exit codes. */
 
-import { FLAGS, type Flag, type FlagGroup } from "@swarmvit/shared/config";
+import {
+  FLAGS,
+  type Flag,
+  type FlagGroup,
+  RECIPES,
+  runConfigSchema,
+} from "@swarmvit/shared/config";
 import { Command, CommanderError, Option } from "commander";
 import pc from "picocolors";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
@@ -90,12 +96,23 @@ function predictCommand(): Command {
     });
 }
 
+const DEFAULTS = runConfigSchema.parse({});
+
 function optionOf(flag: Flag): Option {
-  const option = new Option(
+  return new Option(
     flag.placeholder ? `${flag.flag} <${flag.placeholder}>` : flag.flag,
-    flag.description,
+    flag.description + defaultOf(flag),
   );
-  return option.env(flag.variable).argParser(undefined as never);
+}
+
+function defaultOf({ key, placeholder }: Flag): string {
+  const value = DEFAULTS[key];
+  if (value !== undefined) return placeholder ? ` (default: ${value})` : "";
+  const [small, paper] = [RECIPES.small, RECIPES.paper].map(
+    (recipe) => (recipe as Readonly<Record<string, unknown>>)[key],
+  );
+  if (small === undefined) return "";
+  return `${small}` === `${paper}` ? ` (default: ${small})` : ` (small: ${small}, paper: ${paper})`;
 }
 
 const program = new Command("swarmvit")
