@@ -132,6 +132,7 @@ describe("packing", () => {
     flipped[flipped.length - 20] ^= 0xff;
     await put("train/b/bad4.png", flipped);
     const packed = await pack();
+    expect(packed.train.perClass).toEqual([3, 3]);
     expect(packed.train.samples).toBe(6);
     expect(await unpack(packed)).toHaveLength(6);
     const { count, first } = packed.train.skipped;
@@ -145,6 +146,14 @@ describe("packing", () => {
     expect(describeSkipped(packed)).toEqual([
       expect.stringMatching(/^train: skipped 4 unreadable images: train\/a\/bad1\.jpg \(.+; …$/),
     ]);
+  });
+
+  it("says which class is left without a readable image", async () => {
+    await putClasses(1);
+    await put("train/b/0.png", Buffer.from("rubbish"));
+    const packed = await pack();
+    expect(packed.train.perClass).toEqual([1, 0]);
+    expect(describeSkipped(packed)[1]).toBe("train: no readable image of b");
   });
 
   it("is a data error where no image can be decoded", async () => {

@@ -32,7 +32,7 @@ export interface SkippedSamples {
 /** One split as shards. A sample's id is its position in them. */
 export interface PackedSplit {
   readonly samples: number;
-  /** Packed samples of each class. */
+  /** Packed samples of each class, by class id. */
   readonly perClass: readonly number[];
   readonly shards: readonly ShardEntry[];
   readonly skipped: SkippedSamples;

@@ -58,8 +58,8 @@ export async function packDataset(
   if (existing?.fingerprint === fingerprint) return { ...existing, reused: true };
 
   const total = dataset.train.count + dataset.validation.count;
-  const packSplit = (split: SplitName, before: number) =>
-    packShards(
+  const packSplit = async (split: SplitName, before: number): Promise<PackedSplit> => {
+    const packed = await packShards(
       dataset[split],
       {
         directory,
@@ -71,6 +71,8 @@ export async function packDataset(
       },
       namesFile(split),
     );
+    return { ...packed, perClass: dataset.classes.map((_, c) => packed.perClass[c] ?? 0) };
+  };
   const train = await packSplit("train", 0);
   const validation = await packSplit("validation", dataset.train.count);
   const { name, classes } = dataset;
@@ -106,7 +108,7 @@ export async function readSampleNames(directory: string, split: SplitName): Prom
     .map((line) => String(JSON.parse(line)));
 }
 
-/** A line for each split with images left out, naming the first of them. */
+/** A line for each split with images left out, naming the first, and for training classes left empty. */
 export function describeSkipped(packed: PackedDataset): string[] {
   const lines: string[] = [];
   for (const split of ["train", "validation"] as const) {
@@ -117,6 +119,8 @@ export function describeSkipped(packed: PackedDataset): string[] {
       `${split}: skipped ${count} unreadable image${count === 1 ? "" : "s"}: ${named}${count > first.length ? "; …" : ""}`,
     );
   }
+  const empty = packed.classes.filter((_, c) => packed.train.perClass[c] === 0);
+  if (empty.length > 0) lines.push(`train: no readable image of ${empty.join(", ")}`);
   return lines;
 }
 
