@@ -1,0 +1,49 @@
+/** What may differ between devices: chosen once per adapter, never part of a result's meaning. */
+
+export interface KernelOptions {
+  /** Invocations in a workgroup. */
+  readonly workgroup: number;
+  /** Outputs of a product that one invocation keeps in registers: rows and columns. */
+  readonly tileM: number;
+  readonly tileN: number;
+  /** The same for weight gradients. */
+  readonly gradTileM: number;
+  readonly gradTileN: number;
+  /** Outputs of a depthwise convolution that one invocation computes. */
+  readonly depthwiseRows: number;
+  readonly depthwiseColumns: number;
+  /** Rows that one invocation walks in elementwise work along channels. */
+  readonly strip: number;
+  /** How many invocations a reduction is cut into, at least, where there are rows enough. */
+  readonly parallel: number;
+  /** Queries (or keys) that one invocation of attention keeps in registers. */
+  readonly attentionRows: number;
+}
+
+/** Good on the software adapters: large register tiles, long strips, little parallelism. */
+export const SOFTWARE_KERNELS: KernelOptions = {
+  workgroup: 32,
+  tileM: 8,
+  tileN: 8,
+  gradTileM: 8,
+  gradTileN: 8,
+  depthwiseRows: 4,
+  depthwiseColumns: 4,
+  strip: 16,
+  parallel: 128,
+  attentionRows: 2,
+};
+
+/** For real GPUs: smaller tiles, so that more invocations hide the latency of memory. */
+export const HARDWARE_KERNELS: KernelOptions = {
+  workgroup: 64,
+  tileM: 4,
+  tileN: 8,
+  gradTileM: 4,
+  gradTileN: 8,
+  depthwiseRows: 2,
+  depthwiseColumns: 4,
+  strip: 4,
+  parallel: 16384,
+  attentionRows: 1,
+};

@@ -1,0 +1,106 @@
+/** A kernel: WGSL text, generic in shape, and the bindings it expects. */
+
+/** Width of a vector load: 4 where the channels allow, 1 where nothing else fits. */
+export type Width = 1 | 2 | 4;
+
+export type Access = "read" | "write";
+
+export interface Kernel {
+  /** Names the kernel and everything baked into its text; one pipeline a key. */
+  readonly key: string;
+  readonly code: string;
+  /** Storage bindings 1, 2, …; binding 0 is the block of parameters. */
+  readonly access: readonly Access[];
+  readonly params: readonly Param[];
+  readonly workgroup: number;
+}
+
+/** A field of the parameter block. */
+export interface Param {
+  readonly name: string;
+  readonly type: "u32" | "f32";
+}
+
+export interface KernelText {
+  readonly key: string;
+  /** Fields of the parameter block `p`; `name:f32` for a float. `total` is always the first. */
+  readonly params: readonly string[];
+  /** [name, element type] of read-only and of writable bindings, in binding order. */
+  readonly reads: readonly (readonly [string, string])[];
+  readonly writes: readonly (readonly [string, string])[];
+  /** Functions beside the entry point. */
+  readonly functions?: string;
+  /** Statements of one invocation; `id` is its number, below `p.total`. */
+  readonly body: string;
+}
+
+/** The most workgroups along one axis of a dispatch (the WebGPU default limit). */
+export const MAX_GROUPS = 65535;
+
+/** Assembles a kernel whose invocations are numbered 0 … total-1. */
+export function kernel(text: KernelText, workgroup: number): Kernel {
+  const params = ["total", ...text.params].map((field): Param => {
+    const [name, type] = field.split(":");
+    return { name, type: type === "f32" ? "f32" : "u32" };
+  });
+  const bind = (mode: string, list: KernelText["reads"], first: number) =>
+    list.map(
+      ([name, type], i) =>
+        `@group(0) @binding(${first + i}) var<storage, ${mode}> ${name}: array<${type}>;`,
+    );
+  const code = [
+    `struct Params { ${params.map((f) => `${f.name}: ${f.type}`).join(", ")} }`,
+    "@group(0) @binding(0) var<uniform> p: Params;",
+    ...bind("read", text.reads, 1),
+    ...bind("read_write", text.writes, 1 + text.reads.length),
+    text.functions ?? "",
+    `@compute @workgroup_size(${workgroup})`,
+    "fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
+    `let id = (group.y * ${MAX_GROUPS}u + group.x) * ${workgroup}u + local;`,
+    "if (id >= p.total) { return; }",
+    text.body,
+    "}",
+  ].join("\n");
+  return {
+    key: `${text.key}/wg${workgroup}`,
+    code,
+    access: [...text.reads.map(() => "read" as const), ...text.writes.map(() => "write" as const)],
+    params,
+    workgroup,
+  };
+}
+
+/** The WGSL type of `width` floats. */
+export function vector(width: Width): string {
+  return width === 1 ? "f32" : `vec${width}<f32>`;
+}
+
+/** Component `i` of a vector expression. */
+export function component(expression: string, width: Width, i: number): string {
+  return width === 1 ? expression : `${expression}.${"xyzw"[i]}`;
+}
+
+/** The widest vector that divides every given length. */
+export function widthOf(...lengths: readonly number[]): Width {
+  if (lengths.every((n) => n % 4 === 0)) return 4;
+  return lengths.every((n) => n % 2 === 0) ? 2 : 1;
+}
+
+/** One text for each number below `n`, on lines of their own. */
+export function repeat(n: number, text: (i: number) => string): string {
+  return Array.from({ length: n }, (_, i) => text(i)).join("\n");
+}
+
+
+/** `act(z)` and `slope(z)` for vectors of `width`, with z limited so that exp stays finite. */
+export function activation(act: "none" | "silu" | "relu", width: Width): string {
+  const t = vector(width);
+  const sigmoid = `${t}(1.0) / (${t}(1.0) + exp(clamp(-z, ${t}(-80.0), ${t}(80.0))))`;
+  if (act === "none")
+    return `fn act(z: ${t}) -> ${t} { return z; }\nfn slope(z: ${t}) -> ${t} { return ${t}(1.0); }`;
+  if (act === "relu")
+    return `fn act(z: ${t}) -> ${t} { return max(z, ${t}(0.0)); }
+fn slope(z: ${t}) -> ${t} { return select(${t}(0.0), ${t}(1.0), z > ${t}(0.0)); }`;
+  return `fn act(z: ${t}) -> ${t} { return z * (${sigmoid}); }
+fn slope(z: ${t}) -> ${t} { let s = ${sigmoid}; return s * (${t}(1.0) + z * (${t}(1.0) - s)); }`;
+}

@@ -1,0 +1,153 @@
+/**
+ * Attention without stored probabilities: row maxima and sums are kept as one logarithm, and
+ * probabilities are computed again from it in the gradient. qkv is [S, N, 3d], q|k|v, head-major.
+ */
+
+import { type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
+
+export interface AttentionOptions {
+  /** Channels of a head: a model's constant, so its vectors live in registers. */
+  readonly headDim: number;
+  readonly width: Width;
+  readonly workgroup: number;
+}
+
+const PARAMS = ["N", "heads", "scale:f32"] as const;
+
+/** y = softmax(q·k·scale)·v for one query an invocation, and the row's log of the sum of exps. */
+export function attentionKernel(o: AttentionOptions): Kernel {
+  const { t, n, place, load } = parts(o);
+  return kernel(
+    {
+      key: `attention/${o.headDim}/${o.width}`,
+      params: PARAMS,
+      reads: [["qkv", t]],
+      writes: [
+        ["y", t],
+        ["logSumExp", "f32"],
+      ],
+      body: `${place}
+let rowAt = (s * p.N + i) * dv;
+${load("q", "qkv", "rowAt * 3u + h", "p.scale")}
+${repeat(n, (c) => `var o${c} = ${t}(0.0);`)}
+var top = -3.0e38;
+var total = 0.0;
+for (var j = 0u; j < p.N; j++) {
+let at = (s * p.N + j) * dv * 3u + h;
+${load("k", "qkv", "at + dv")}
+let score = ${dot(o, "q", "k")};
+let peak = max(top, score);
+let keep = exp(top - peak);
+let e = exp(score - peak);
+top = peak;
+total = fma(total, keep, e);
+${load("v", "qkv", "at + 2u * dv")}
+${repeat(n, (c) => `o${c} = fma(${t}(e), v${c}, o${c} * keep);`)}
+}
+let norm = 1.0 / total;
+${repeat(n, (c) => `y[rowAt + h + ${c}u] = o${c} * norm;`)}
+logSumExp[id] = top + log(total);`,
+    },
+    o.workgroup,
+  );
+}
+
+/** dq of one query an invocation; also delta = dy·y, which the other half needs. */
+export function attentionQueryGradKernel(o: AttentionOptions): Kernel {
+  const { t, n, place, load } = parts(o);
+  return kernel(
+    {
+      key: `attentionQueryGrad/${o.headDim}/${o.width}`,
+      params: PARAMS,
+      reads: [
+        ["qkv", t],
+        ["y", t],
+        ["logSumExp", "f32"],
+        ["dy", t],
+      ],
+      writes: [
+        ["dqkv", t],
+        ["delta", "f32"],
+      ],
+      body: `${place}
+let rowAt = (s * p.N + i) * dv;
+${load("q", "qkv", "rowAt * 3u + h", "p.scale")}
+${load("y", "y", "rowAt + h")}
+${load("g", "dy", "rowAt + h")}
+let d = ${dot(o, "y", "g")};
+delta[id] = d;
+let norm = logSumExp[id];
+${repeat(n, (c) => `var o${c} = ${t}(0.0);`)}
+for (var j = 0u; j < p.N; j++) {
+let at = (s * p.N + j) * dv * 3u + h;
+${load("k", "qkv", "at + dv")}
+${load("v", "qkv", "at + 2u * dv")}
+let probability = exp(${dot(o, "q", "k")} - norm);
+let ds = probability * (${dot(o, "g", "v")} - d) * p.scale;
+${repeat(n, (c) => `o${c} = fma(${t}(ds), k${c}, o${c});`)}
+}
+${repeat(n, (c) => `dqkv[rowAt * 3u + h + ${c}u] = o${c};`)}`,
+    },
+    o.workgroup,
+  );
+}
+
+/** dk and dv of one key an invocation. */
+export function attentionKeyGradKernel(o: AttentionOptions): Kernel {
+  const { t, n, place, load } = parts(o);
+  return kernel(
+    {
+      key: `attentionKeyGrad/${o.headDim}/${o.width}`,
+      params: PARAMS,
+      reads: [
+        ["qkv", t],
+        ["logSumExp", "f32"],
+        ["dy", t],
+        ["delta", "f32"],
+      ],
+      writes: [["dqkv", t]],
+      body: `${place}
+let rowAt = (s * p.N + i) * dv;
+${load("k", "qkv", "rowAt * 3u + dv + h", "p.scale")}
+${load("v", "qkv", "rowAt * 3u + 2u * dv + h")}
+${repeat(n, (c) => `var dk${c} = ${t}(0.0);\nvar dv${c} = ${t}(0.0);`)}
+let rows = (s * p.heads + head) * p.N;
+for (var j = 0u; j < p.N; j++) {
+let at = (s * p.N + j) * dv;
+${load("q", "qkv", "at * 3u + h")}
+${load("g", "dy", "at + h")}
+let probability = exp(${dot(o, "q", "k")} - logSumExp[rows + j]);
+let ds = probability * (${dot(o, "g", "v")} - delta[rows + j]) * p.scale;
+${repeat(n, (c) => `dv${c} = fma(${t}(probability), g${c}, dv${c});\ndk${c} = fma(${t}(ds), q${c}, dk${c});`)}
+}
+${repeat(n, (c) => `dqkv[rowAt * 3u + dv + h + ${c}u] = dk${c};\ndqkv[rowAt * 3u + 2u * dv + h + ${c}u] = dv${c};`)}`,
+    },
+    o.workgroup,
+  );
+}
+
+/** What the three kernels share: id is (sequence, head, row), as in logSumExp [S, heads, N]. */
+function parts(o: AttentionOptions) {
+  const t = vector(o.width);
+  const n = o.headDim / o.width;
+  return {
+    t,
+    n,
+    place: `let i = id % p.N;
+let head = id / p.N % p.heads;
+let s = id / (p.N * p.heads);
+let dv = p.heads * ${n}u;
+let h = head * ${n}u;`,
+    load: (name: string, from: string, at: string, scale?: string) =>
+      repeat(n, (c) => `let ${name}${c} = ${from}[${at} + ${c}u]${scale ? ` * ${scale}` : ""};`),
+  };
+}
+
+/** The product of two head vectors held as `a0 … an` and `b0 … bn`, as one number. */
+function dot(o: AttentionOptions, a: string, b: string): string {
+  const t = vector(o.width);
+  let sum = `${a}0 * ${b}0`;
+  for (let c = 1; c < o.headDim / o.width; c++) sum = `fma(${a}${c}, ${b}${c}, ${sum})`;
+  if (o.width === 1) return `(${sum})`;
+  return `dot(${sum}, ${t}(1.0))`;
+}

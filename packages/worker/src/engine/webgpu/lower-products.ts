@@ -1,0 +1,215 @@
+/** Lowers products and convolutions to dispatches. */
+
+import type { Operation, ValueId } from "../graph.ts";
+import { type Width, widthOf } from "./kernel.ts";
+import {
+  depthwiseDilatedKernel,
+  depthwiseKernel,
+  depthwiseStridedInputGradKernel,
+  depthwiseWeightGradKernel,
+} from "./kernels/depthwise.ts";
+import { productKernel } from "./kernels/product.ts";
+import { weightGradKernel } from "./kernels/weight-grad.ts";
+import type { Lowering } from "./lowering.ts";
+
+type Of<K extends Operation["op"]> = Extract<Operation, { op: K }>;
+
+/** Rows and channels of a value seen as a matrix. */
+function matrix(l: Lowering, id: ValueId): { rows: number; channels: number } {
+  const shape = l.shape(id);
+  const channels = shape.at(-1) as number;
+  return { rows: shape.slice(0, -1).reduce((a, b) => a * b, 1), channels };
+}
+
+const narrow = (n: number): Width => (n % 4 === 0 ? 4 : 1);
+const NO_GEOMETRY = [0, 0, 0, 0, 0, 0];
+
+/** y = x·wᵀ + bias. */
+export function lowerLinear(l: Lowering, o: Of<"linear">): void {
+  const { rows: m, channels: k } = matrix(l, o.x);
+  const n = l.shape(o.y).at(-1) as number;
+  const { tileM, tileN, workgroup } = l.options;
+  const bias = o.bias !== undefined;
+  const kernel = productKernel({
+    ...{ form: "dot", gather: "none", bias, tileM, tileN, workgroup },
+    ...{ reduce: narrow(k), columns: narrow(n) },
+  });
+  l.emit(
+    kernel,
+    [Math.ceil(m / tileM) * Math.ceil(n / tileN), m, n, k, ...NO_GEOMETRY],
+    [
+      { value: o.x },
+      { value: o.w },
+      ...(o.bias === undefined ? [] : [{ value: o.bias }]),
+      { value: o.y },
+    ],
+    m * n * k,
+  );
+}
+
+/** dx = dy·w. */
+export function lowerLinearInputGrad(l: Lowering, o: Of<"linearInputGrad">): void {
+  const { rows: m, channels: k } = matrix(l, o.dy);
+  const n = l.shape(o.dx).at(-1) as number;
+  const { tileM, tileN, workgroup } = l.options;
+  const kernel = productKernel({
+    ...{ form: "outer", gather: "none", bias: false, tileM, tileN, workgroup },
+    ...{ reduce: narrow(k), columns: narrow(n) },
+  });
+  l.emit(
+    kernel,
+    [Math.ceil(m / tileM) * Math.ceil(n / tileN), m, n, k, ...NO_GEOMETRY],
+    [{ value: o.dy }, { value: o.w }, { value: o.dx }],
+    m * n * k,
+  );
+}
+
+/** dw[n, k] = Σ dy[m, n]·x[m, k], dbias[n] = Σ dy[m, n]. */
+export function lowerLinearWeightGrad(l: Lowering, o: Of<"linearWeightGrad">): void {
+  const { rows: m, channels: j } = matrix(l, o.x);
+  const { channels: i } = matrix(l, o.dy);
+  lowerWeightGrad(l, { a: o.dy, b: o.x, dw: o.dw, dbias: o.dbias, m, i, j });
+}
+
+/** Dense 3x3, forward. */
+export function lowerConv(l: Lowering, o: Of<"conv">): void {
+  lowerGathered(l, o.x, o.w, o.y, o);
+}
+
+/** Its input gradient: the same product with taps read backwards. */
+export function lowerConvInputGrad(l: Lowering, o: Of<"convInputGrad">): void {
+  lowerGathered(l, o.dy, o.w, o.dx, o);
+}
+
+function lowerGathered(
+  l: Lowering,
+  a: ValueId,
+  w: ValueId,
+  y: ValueId,
+  o: Of<"conv"> | Of<"convInputGrad">,
+): void {
+  const forward = o.op === "conv";
+  const [, inH, inW, k] = l.shape(a);
+  const [batch, outH, outW, n] = l.shape(y);
+  const { tileM, tileN, workgroup } = l.options;
+  const m = batch * outH * outW;
+  const kernel = productKernel({
+    form: forward ? "outer" : "dot",
+    gather: forward ? "conv" : "convInputGrad",
+    ...{ bias: false, tileM, tileN, workgroup, reduce: narrow(k), columns: narrow(n) },
+  });
+  l.emit(
+    kernel,
+    [
+      Math.ceil(m / tileM) * Math.ceil(n / tileN),
+      ...[m, n, k, inH, inW, outH, outW, o.stride, o.dilation],
+    ],
+    [{ value: a }, { value: w }, { value: y }],
+    m * n * k * 9,
+  );
+}
+
+/** dw[tap, ci, co] = Σ x[pixel(m, tap), ci]·dy[m, co]. */
+export function lowerConvWeightGrad(l: Lowering, o: Of<"convWeightGrad">): void {
+  const [, inH, inW, i] = l.shape(o.x);
+  const [batch, outH, outW, j] = l.shape(o.dy);
+  const geometry = [inH, inW, outH, outW, o.stride, o.dilation];
+  lowerWeightGrad(l, { a: o.x, b: o.dy, dw: o.dw, m: batch * outH * outW, i, j, geometry });
+}
+
+interface WeightGrad {
+  readonly a: ValueId;
+  readonly b: ValueId;
+  readonly dw: ValueId;
+  readonly dbias?: ValueId;
+  /** Rows, channels of a and channels of b. */
+  readonly m: number;
+  readonly i: number;
+  readonly j: number;
+  readonly geometry?: readonly number[];
+}
+
+function lowerWeightGrad(l: Lowering, g: WeightGrad): void {
+  const { gradTileM: tileM, gradTileN: tileN, workgroup } = l.options;
+  const taps = g.geometry ? 9 : 1;
+  const [rows, columns] = [narrow(g.i), narrow(g.j)];
+  const bias = g.dbias !== undefined;
+  const tiles = Math.ceil(g.i / tileM) * Math.ceil(g.j / tileN) * taps;
+  const { rowsPerSlab, slabs } = l.cut(g.m, tiles, 16);
+  const kernel = weightGradKernel({
+    ...{ gather: g.geometry !== undefined, bias, tileM, tileN, rows, columns, workgroup },
+  });
+  const weight = l.slabs(g.dw, slabs);
+  const offset = g.dbias === undefined ? undefined : l.slabs(g.dbias, slabs);
+  l.emit(
+    kernel,
+    [
+      ...[tiles * slabs, g.m, g.i, g.j, taps, rowsPerSlab],
+      ...[weight.stride / columns, (offset?.stride ?? 0) / rows],
+      ...(g.geometry ?? NO_GEOMETRY),
+    ],
+    [{ value: g.a }, { value: g.b }, weight.binding, ...(offset ? [offset.binding] : [])],
+    g.m * g.i * g.j * taps,
+  );
+}
+
+/** Depthwise 3x3, forward and (stride 1: taps backwards) input gradient. */
+export function lowerDepthwise(
+  l: Lowering,
+  o: Of<"depthwise"> | Of<"depthwiseInputGrad">,
+): void {
+  const forward = o.op === "depthwise";
+  const [source, result] = forward ? [o.x, o.y] : [o.dy, o.dx];
+  const [batch, inH, inW, channels] = l.shape(forward ? source : result);
+  const [, outH, outW] = l.shape(forward ? result : source);
+  const { workgroup, depthwiseRows, depthwiseColumns } = l.options;
+  const { stride, dilation } = o;
+  const width = widthOf(channels);
+  const [height, across] = forward ? [outH, outW] : [inH, inW];
+  // With stride 2 a forward tile reads four times its pixels: half as many rows.
+  const rows = forward && stride === 2 ? Math.max(1, depthwiseRows / 2) : depthwiseRows;
+  const columns = depthwiseColumns;
+  const shared = { width, stride, rows, columns, workgroup };
+  const bindings = [{ value: source }, { value: o.w }, { value: result }];
+  const geometry = [channels, batch, inH, inW, outH, outW, dilation];
+  const vectors = channels / width;
+  const work = batch * height * across * channels * 9;
+  if (dilation !== 1) {
+    const kernel = depthwiseDilatedKernel({ ...shared, grad: !forward });
+    l.emit(kernel, [batch * height * across * vectors, ...geometry], bindings, work);
+    return;
+  }
+  const kernel =
+    forward || stride === 1
+      ? depthwiseKernel({ ...shared, flip: !forward })
+      : depthwiseStridedInputGradKernel(shared);
+  const tiles = batch * Math.ceil(height / rows) * Math.ceil(across / columns);
+  l.emit(kernel, [tiles * vectors, ...geometry], bindings, work);
+}
+
+/** dw[tap, c], over slabs of tiles. */
+export function lowerDepthwiseWeightGrad(l: Lowering, o: Of<"depthwiseWeightGrad">): void {
+  const [batch, inH, inW, channels] = l.shape(o.x);
+  const [, outH, outW] = l.shape(o.dy);
+  const { workgroup, depthwiseRows, depthwiseColumns } = l.options;
+  const dilated = o.dilation !== 1;
+  const width = widthOf(channels);
+  const rows = dilated ? 1 : o.stride === 2 ? Math.max(1, depthwiseRows / 2) : depthwiseRows;
+  const columns = dilated ? 1 : depthwiseColumns;
+  const vectors = channels / width;
+  const tiles = batch * Math.ceil(outH / rows) * Math.ceil(outW / columns);
+  const { rowsPerSlab, slabs } = l.cut(tiles, vectors, 2);
+  const kernel = depthwiseWeightGradKernel({
+    ...{ width, stride: o.stride, rows, columns, dilated, workgroup },
+  });
+  const weight = l.slabs(o.dw, slabs);
+  l.emit(
+    kernel,
+    [
+      ...[slabs * vectors, channels, batch, inH, inW, outH, outW, o.dilation],
+      ...[rowsPerSlab, weight.stride / width],
+    ],
+    [{ value: o.x }, { value: o.dy }, weight.binding],
+    batch * outH * outW * channels * 9,
+  );
+}
