@@ -2,6 +2,12 @@
  * The border of the pure core: what happens to it (`CoreEvent`, with the time passed in) and what
  * it wants done (`Effect`). The core handles ids, counts and hashes; long vectors stay in the
  * shell, named by (step, node), and work on them is an effect that an event answers.
+ *
+ * Effects of one call are done in their order. Those on vectors (`verify`, `add`, `alias`, `commit`,
+ * `checkpoint`, `save-best`, `forget-step`, `rollback`) also keep their order between calls, as if
+ * done one after another; `verify`, `add`, `commit`, `checkpoint` and `rollback` are each answered
+ * exactly once, by an event of a later call. `step` counts from 0 in leases and in effects and
+ * events on nodes; in checkpoints, records, statuses and snapshots it is the number of commits.
  */
 
 import type { ContributionKind, FrameId, RefusalCode, Report } from "@swarmvit/shared/frame";
@@ -30,19 +36,23 @@ export interface PublishedWeights {
 }
 
 export type CoreEvent =
-  /** A socket said hello. The answer is an `answer` effect with the same request id. */
+  /** A socket said hello, with the right token and build (the shell's business). Answered by `answer` with the same request id. */
   | { type: "hello"; request: number; hello: Hello }
   | { type: "want"; volunteer: string; want: Want }
   | { type: "abandon"; volunteer: string; abandon: Abandon }
   | { type: "leave"; volunteer: string }
-  /** The socket is gone; leases stand until their deadline. */
+  /** The socket that spoke for this volunteer last is gone; leases stand until their deadline. */
   | { type: "disconnected"; volunteer: string }
   /** A whole frame has arrived for a lease (the shell has kept its bytes under the lease's number). */
   | { type: "uploaded"; volunteer: string; lease: number; bytes: number }
+  /** Bytes besides uploads since the last such event, for the books; best sent about once a second. */
+  | { type: "traffic"; bytesIn: number; bytesOut: number }
   | { type: "verified"; lease: number; report: Report }
+  /** The frame was not what was leased: the shell has dropped it. */
   | { type: "refused"; lease: number; code: RefusalCode; detail: string }
   /** The sum of two nodes is in place. */
   | { type: "added"; step: number; node: Node }
+  /** If not `finite`, nothing was changed or published, and `weights` are the old ones. */
   | {
       type: "committed";
       step: number;
@@ -55,20 +65,27 @@ export type CoreEvent =
   | { type: "control"; action: "pause" | "resume" | "save" | "stop" | "rollback" }
   /** After a `rollback` effect: training goes on from this step's weights. */
   | { type: "rolled-back"; step: number; weights: PublishedWeights }
-  /** Time has passed; also sent at `wakeAt`. */
+  /** There is nothing to go back to. */
+  | { type: "rollback-failed"; detail: string }
+  /** Time has passed; sent once after opening, and at `wakeAt`. */
   | { type: "tick" };
 
 export type Effect =
   | { type: "answer"; request: number; volunteer?: string; answer: Welcome | Refusal }
+  /** Also sent again, with the time that is left, after a volunteer has returned. */
   | { type: "lease"; to: string; lease: Lease }
   | { type: "revoke"; to: string; revoke: Revoke }
   | { type: "verdict"; to: string; verdict: Verdict }
   | { type: "notice"; to: string; notice: Notice }
   /** To everyone on the join page; the shell may drop it. */
   | { type: "status"; status: RunStatus }
-  /** Decode the lease's frame, check it against `expected` and keep its vectors as `node`; answered by `verified` or `refused`. */
+  /**
+   * Decode the lease's frame, check it against `expected` and keep its vectors as `node` (an
+   * evaluation has none); answered by `verified` or `refused`. Never two at once for one node, and
+   * never for a node that is filled or being added. The upload is used up either way.
+   */
   | { type: "verify"; lease: number; expected: FrameId; node: Node }
-  /** Forget the bytes of a lease's upload (late, duplicate, revoked). */
+  /** Forget the bytes of a lease's upload (late, duplicate, revoked): it will not be verified. */
   | { type: "drop-upload"; lease: number }
   /** node = left + right, elementwise in float32, left first (gradient and statistics); answered by `added`. */
   | { type: "add"; step: number; node: Node; left: Node; right: Node }
@@ -76,9 +93,9 @@ export type Effect =
   | { type: "alias"; step: number; node: Node; child: Node }
   /** Average the root over `samples`, step AdamW and EMA, make and publish the next weights; answered by `committed`. */
   | { type: "commit"; step: number; root: Node; samples: number; lr: number }
-  /** Vectors of this step are no longer needed. */
+  /** Vectors of this step are no longer needed; none of them is being worked on. */
   | { type: "forget-step"; step: number }
-  /** Write a checkpoint of the state after `step` commits; `core` is what `restore` takes. Answered. */
+  /** Write a checkpoint of the state after `step` commits, as it is now; `core` is what a session starts from. Answered. */
   | { type: "checkpoint"; step: number; core: CoreSnapshot; final: boolean }
   /** Make `best.safetensors` of the EMA weights now in force. */
   | { type: "save-best"; step: number; top1: number }
@@ -94,8 +111,11 @@ export interface CoreSnapshot {
   readonly schema: 1;
   /** Steps committed. */
   readonly step: number;
+  /** Samples that could not be decoded, of the training and of the validation split. */
   readonly struck: readonly number[];
+  readonly struckValidation?: readonly number[];
   readonly best?: { readonly step: number; readonly top1: number };
+  /** Steps committed at the last evaluation. */
   readonly evaluatedAt: number;
   readonly weights: PublishedWeights;
   /** Raised at each start, so that old leases are void. */

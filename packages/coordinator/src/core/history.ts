@@ -1,0 +1,56 @@
+/** The records of a run as pages want them: all recent ones, older steps thinned, behind a cursor. */
+
+import type { HistoryPage, MetricRecord } from "@swarmvit/shared/run";
+
+export interface History {
+  append(record: MetricRecord): void;
+  /** Records after a cursor, at most 2000: steps are thinned evenly, the rest kept. */
+  page(since: number): HistoryPage;
+}
+
+const CAPACITY = 8000;
+const PAGE = 2000;
+
+interface Entry {
+  readonly cursor: number;
+  readonly record: MetricRecord;
+}
+
+/** Opens a history that starts with what earlier sessions recorded. */
+export function openHistory(earlier: readonly MetricRecord[] = []): History {
+  let entries: Entry[] = [];
+  let cursor = 0;
+  const append = (record: MetricRecord) => {
+    entries.push({ cursor: ++cursor, record });
+    if (entries.length > CAPACITY) {
+      const old = entries.slice(0, CAPACITY / 2);
+      entries = [...thin(old, CAPACITY / 4), ...entries.slice(CAPACITY / 2)];
+    }
+  };
+  for (const record of earlier) append(record);
+
+  return {
+    append,
+    page(since) {
+      // Cursors ascend, so the first wanted entry is found from the end.
+      let first = entries.length;
+      while (first > 0 && entries[first - 1].cursor > since) first--;
+      const records = thin(entries.slice(first), PAGE).map((entry) => entry.record);
+      return { cursor, records };
+    },
+  };
+}
+
+/** At most `most` entries: evenly chosen steps, then the newest of the others. The last step stays. */
+function thin(entries: readonly Entry[], most: number): Entry[] {
+  if (entries.length <= most) return [...entries];
+  const steps = entries.filter((entry) => entry.record.kind === "step");
+  const evaluations = entries.filter((entry) => entry.record.kind === "eval").slice(-most / 4);
+  const others = entries
+    .filter((entry) => entry.record.kind !== "step" && entry.record.kind !== "eval")
+    .slice(-most / 4);
+  const room = most - evaluations.length - others.length;
+  const stride = Math.max(1, Math.ceil(steps.length / room));
+  const kept = steps.filter((_, i) => (steps.length - 1 - i) % stride === 0);
+  return [...kept, ...evaluations, ...others].sort((a, b) => a.cursor - b.cursor);
+}

@@ -1,0 +1,157 @@
+/** Turns the policy's decisions into leases, and takes back those past their deadline. */
+
+import type { Unit } from "@swarmvit/shared/planner";
+import { unitRange } from "@swarmvit/shared/tree";
+import { assignBackups, assignFree, type Candidate, type Workload } from "./assignment.ts";
+import { openFreeNodes } from "./free-nodes.ts";
+import { backlogOf, grantLease } from "./granting.ts";
+import { boundSpeed, rest, type Volunteer } from "./roster.ts";
+import { record, type SessionState } from "./state.ts";
+import { costOfUnit, isUnitDone, type Work, wantedAnswers } from "./work.ts";
+
+/** Leases what is free to whoever has room; backs up slow leases when nothing is free. */
+export function issueLeases(state: SessionState, work: Work): void {
+  state.unfit = undefined;
+  const available = state.roster.available();
+  const candidates = available
+    .filter((volunteer) => volunteer.restUntil <= state.now)
+    .map(({ id, speed, want }): Candidate => ({ id, speed, want, ...backlogOf(state, id) }));
+  if (!candidates.some(({ held, want }) => held < want)) return;
+
+  const { book } = state;
+  const load = workloadOf(state, work, available);
+  const isFree = (unit: number) => book.claims(unit) < wantedAnswers(work, unit, available.length);
+  let freeUnits = 0;
+  let freeCost = 0;
+  let totalCost = 0;
+  for (const unit of work.units) {
+    const cost = costOfUnit(unit);
+    totalCost += cost;
+    if (!isFree(unit.index)) continue;
+    freeUnits++;
+    freeCost += cost;
+  }
+  if (freeUnits > 0) {
+    const free = openFreeNodes(work.units.length, isFree, work.poison.isAlone);
+    const unitCost = totalCost / work.units.length;
+    const grants = assignFree(load, free, freeCost, unitCost, candidates);
+    for (const { volunteer, node } of grants) grantLease(state, work, volunteer, node);
+    if (grants.length === 0) state.unfit = whyUnfit(state, work, available, isFree);
+    return;
+  }
+  const outstanding = [...book.standing()]
+    .filter(({ state: at, expired }) => at === "open" && !expired)
+    .map(({ volunteer, node, cost, expectedAt, lateAt }) => ({
+      volunteer,
+      node,
+      cost,
+      expectedAt,
+      late: lateAt <= state.now,
+    }));
+  for (const { volunteer, node } of assignBackups(
+    load,
+    outstanding,
+    book.claims,
+    candidates,
+    state.now,
+  ))
+    grantLease(state, work, volunteer, node);
+}
+
+/** Leases past their deadline: others may be given the nodes; a late answer still counts if it is the first. */
+export function expireLeases(state: SessionState): void {
+  for (const entry of state.book.standing()) {
+    if (entry.state !== "open" || entry.expired || entry.deadlineAt > state.now) continue;
+    state.book.expire(entry);
+    state.work?.poison.avoid(entry.first, entry.end, entry.volunteer);
+    const volunteer = state.roster.get(entry.volunteer);
+    if (!volunteer) continue;
+    volunteer.expired++;
+    boundSpeed(volunteer, entry.cost, state.now - entry.issuedAt);
+    rest(volunteer, state.now, 5000, true);
+    record(state, {
+      kind: "worker",
+      time: state.now,
+      step: state.step,
+      volunteer: volunteer.id,
+      name: volunteer.name,
+      what: "expired",
+    });
+  }
+}
+
+/** True when nobody else who could still help has been spared this unit. */
+export function isOnlyHope(
+  state: SessionState,
+  work: Work,
+  unit: number,
+  volunteer: string,
+): boolean {
+  const avoided = work.poison.avoided(unit);
+  return state.roster.available().every(({ id }) => id === volunteer || avoided?.has(id));
+}
+
+function workloadOf(state: SessionState, work: Work, available: readonly Volunteer[]): Workload {
+  const suitsUnit = (volunteer: Volunteer, unit: Unit) => {
+    if (!fits(state, work, volunteer, unit)) return false;
+    const size = sizeKey(unit);
+    const avoided = work.poison.avoided(unit.index);
+    if (avoided?.has(volunteer.id) || volunteer.tooLarge.has(size))
+      return !available.some(
+        (other) =>
+          !avoided?.has(other.id) && !other.tooLarge.has(size) && fits(state, work, other, unit),
+      );
+    return true;
+  };
+  return {
+    unitCount: work.units.length,
+    maxLevel: work.kind === "gradient" ? Number.POSITIVE_INFINITY : 0,
+    cost: (unit) => costOfUnit(work.units[unit]),
+    suits(id, node) {
+      const volunteer = state.roster.get(id);
+      if (!volunteer) return false;
+      const { first, end } = unitRange(node, work.units.length);
+      for (let unit = first; unit < end; unit++)
+        if (!suitsUnit(volunteer, work.units[unit])) return false;
+      // A second opinion on an evaluation must be somebody else's.
+      return work.kind === "gradient" || !hasHandled(state, work, id, first);
+    },
+  };
+}
+
+function hasHandled(state: SessionState, work: Work, volunteer: string, unit: number): boolean {
+  return (
+    (work.kind === "evaluation" && work.answers[unit].some((at) => at.volunteer === volunteer)) ||
+    state.book.of(volunteer).some(({ first, expired }) => first === unit && !expired)
+  );
+}
+
+function fits(state: SessionState, work: Work, volunteer: Volunteer, unit: Unit): boolean {
+  const { unitBytes } = state.options;
+  const { memoryBytes } = volunteer.device;
+  if (!unitBytes || memoryBytes === 0) return true; // 0: the device does not know
+  return unitBytes(unit.height, unit.width, unit.samples.length, work.kind) <= memoryBytes;
+}
+
+/** A size as the key of `tooLarge`. */
+export function sizeKey(unit: Unit): string {
+  return `${unit.height}x${unit.width}x${unit.samples.length}`;
+}
+
+function whyUnfit(
+  state: SessionState,
+  work: Work,
+  available: readonly Volunteer[],
+  isFree: (unit: number) => boolean,
+): string | undefined {
+  const stuck = work.units.find(
+    (unit) =>
+      !isUnitDone(work, unit.index) &&
+      isFree(unit.index) &&
+      !available.some((volunteer) => fits(state, work, volunteer, unit)),
+  );
+  return (
+    stuck &&
+    `no device here has the memory for ${stuck.samples.length} images of ${stuck.height}x${stuck.width}: open the link on a larger one`
+  );
+}

@@ -1,0 +1,157 @@
+/** The session's mutable state, which the files of the core share, and its two outlets. */
+
+import type { Phase, RunState } from "@swarmvit/shared/run";
+import type { History } from "./history.ts";
+import { openHistory } from "./history.ts";
+import { type LeaseBook, type LeaseEntry, openLeaseBook } from "./leases.ts";
+import type { CoreSnapshot, Effect, PublishedWeights } from "./messages.ts";
+import type { SessionOptions } from "./options.ts";
+import { openRoster, type Roster } from "./roster.ts";
+import type { Work } from "./work.ts";
+
+export interface SessionState {
+  readonly options: SessionOptions;
+  readonly roster: Roster;
+  readonly book: LeaseBook;
+  readonly history: History;
+  readonly fence: number;
+  /** Steps of the whole run, `maxSteps` considered. */
+  readonly totalSteps: number;
+  now: number;
+  effects: Effect[];
+  /** Steps committed. */
+  step: number;
+  weights: PublishedWeights;
+  readonly struck: Set<number>;
+  readonly struckValidation: Set<number>;
+  best?: { step: number; top1: number };
+  evaluatedAt: number;
+  /** Samples of the plan that are behind the committed steps. */
+  cursor: number;
+  work?: Work;
+  nextLease: number;
+
+  phase: Phase;
+  reason?: string;
+  /** Enough volunteers were there once. */
+  gateOpen: boolean;
+  paused?: string;
+  diverged?: string;
+  ending?: "done" | "stopped";
+  finished: boolean;
+  /** No volunteer can be given what is left; why. */
+  unfit?: string;
+
+  /** Asked of the shell and not answered yet. */
+  readonly verifying: Map<number, LeaseEntry>;
+  adding: number;
+  checkpointing: boolean;
+  /** The checkpoint under way is the last one. */
+  finalCheckpoint: boolean;
+  /** A checkpoint failed: tried again when the host resumes. */
+  saveAtResume: boolean;
+  rollingBack: boolean;
+  /** To be done as soon as no vector is being worked on. */
+  afterSettling?: "rollback" | "reopen";
+  saveWanted: boolean;
+  /** Pages should hear of a change. */
+  statusWanted: boolean;
+  /** Steps whose vectors go when their last verification is answered. */
+  readonly forgetting: Set<number>;
+
+  bytesIn: number;
+  bytesOut: number;
+  recordedIn: number;
+  recordedOut: number;
+  loss?: number;
+  lr?: number;
+  imagesPerSecond: number;
+  stepSeconds?: number;
+  evaluation?: RunState["evaluation"];
+  readonly refusals: Map<string, number>;
+  checkpoints: RunState["checkpoints"];
+}
+
+/** The state of a session that has just been opened, from a snapshot or from the start. */
+export function openState(options: SessionOptions): SessionState {
+  const { start, planner, run } = options;
+  const snapshot: CoreSnapshot | undefined = "schema" in start ? start : undefined;
+  const weights: PublishedWeights = "schema" in start ? start.weights : start;
+  const fence = options.fence ?? (snapshot ? snapshot.fence + 1 : 1);
+  return {
+    options,
+    roster: openRoster(options.tools, run.id),
+    book: openLeaseBook(),
+    history: openHistory(options.history),
+    fence,
+    totalSteps: Math.min(planner.totalSteps, options.maxSteps ?? Number.POSITIVE_INFINITY),
+    now: 0,
+    effects: [],
+    step: snapshot?.step ?? 0,
+    weights,
+    struck: new Set(snapshot?.struck),
+    struckValidation: new Set(snapshot?.struckValidation),
+    best: snapshot?.best,
+    evaluatedAt: snapshot?.evaluatedAt ?? 0,
+    cursor: planner.planStep(snapshot?.step ?? 0)?.cursor ?? planner.totalSamples,
+    // Numbers of different starts never meet: a float64 holds 2^21 fences of 2^32 leases.
+    nextLease: fence * 2 ** 32,
+    phase: "waiting",
+    gateOpen: false,
+    finished: false,
+    verifying: new Map(),
+    adding: 0,
+    checkpointing: false,
+    finalCheckpoint: false,
+    saveAtResume: false,
+    rollingBack: false,
+    saveWanted: false,
+    statusWanted: false,
+    forgetting: new Set(),
+    bytesIn: 0,
+    bytesOut: 0,
+    recordedIn: 0,
+    recordedOut: 0,
+    imagesPerSecond: 0,
+    refusals: new Map(),
+    checkpoints: options.checkpoints ?? [],
+  };
+}
+
+export function emit(state: SessionState, effect: Effect): void {
+  state.effects.push(effect);
+}
+
+/** Writes an event record: phases, checkpoints, struck samples, alerts. */
+export function recordEvent(state: SessionState, what: string, detail?: string): void {
+  record(state, { kind: "event", time: state.now, step: state.step, what, detail });
+}
+
+export function record(
+  state: SessionState,
+  entry: Extract<Effect, { type: "record" }>["record"],
+): void {
+  state.history.append(entry);
+  emit(state, { type: "record", record: entry });
+}
+
+/** True while the shell works on vectors of the open step. */
+export function isWorkingOnVectors(state: SessionState): boolean {
+  const { work } = state;
+  return (
+    state.verifying.size > 0 || state.adding > 0 || (work?.kind === "gradient" && work.committing)
+  );
+}
+
+export function snapshotOf(state: SessionState): CoreSnapshot {
+  return {
+    schema: 1,
+    step: state.step,
+    struck: [...state.struck].sort((a, b) => a - b),
+    struckValidation: [...state.struckValidation].sort((a, b) => a - b),
+    best: state.best,
+    evaluatedAt: state.evaluatedAt,
+    weights: state.weights,
+    fence: state.fence,
+  };
+}

@@ -1,0 +1,177 @@
+/** Steps: opened from the plan, committed when the root is filled, recorded. */
+
+import { learningRate } from "@swarmvit/shared/schedule";
+import { revokeLease } from "./granting.ts";
+import type { PublishedWeights } from "./messages.ts";
+import { emit, record, recordEvent, type SessionState } from "./state.ts";
+import { openStepWork, type StepWork, type Work } from "./work.ts";
+
+const CHECKPOINT_EVERY = 20;
+
+/** Opens the next step of the plan. */
+export function openStep(state: SessionState): void {
+  const plan = state.options.planner.planStep(state.step, state.struck);
+  if (!plan) throw new Error(`step ${state.step + 1} is not in the plan of ${state.totalSteps}`);
+  openWork(state, openStepWork(plan));
+}
+
+/** Makes a piece of work the open one. */
+export function openWork(state: SessionState, work: Work): void {
+  state.work = work;
+  state.book.reset(work.units.length);
+  state.statusWanted = true;
+}
+
+/** Asks for the commit when the whole step is summed. */
+export function commitWhenWhole(state: SessionState, work: StepWork): void {
+  if (work.committing || !work.assembly.rootReport()) return;
+  work.committing = true;
+  emit(state, {
+    type: "commit",
+    step: work.step,
+    root: work.assembly.root,
+    samples: samplesOf(work),
+    lr: learningRate(state.options.schedule, work.plan.cursor),
+  });
+}
+
+/** The step is applied, or its result is not finite and nothing was changed. */
+export function committed(
+  state: SessionState,
+  step: number,
+  weights: PublishedWeights,
+  gradNorm: number,
+  finite: boolean,
+): void {
+  const { work } = state;
+  if (work?.kind !== "gradient" || !work.committing || work.step !== step) return;
+  work.committing = false;
+  if (!finite) {
+    diverge(state, `step ${step + 1} would make the weights non-finite: roll back to go on`);
+    return;
+  }
+  recordStep(state, work, gradNorm);
+  state.step = step + 1;
+  state.weights = weights;
+  state.cursor = work.plan.nextCursor;
+  closeWork(state);
+  const every = state.options.checkpointEvery ?? CHECKPOINT_EVERY;
+  if (state.step % every === 0) state.saveWanted = true;
+  state.roster.prune(state.now);
+}
+
+/** Ends the open work: its leases are void and its vectors forgotten. */
+export function closeWork(state: SessionState): void {
+  const { work } = state;
+  if (!work) return;
+  voidLeases(state);
+  state.work = undefined;
+  state.statusWanted = true;
+  if (work.kind === "gradient") forgetStep(state, work.step);
+}
+
+/** Forgets a step's vectors, as soon as none of them is being made any more. */
+export function forgetStep(state: SessionState, step: number): void {
+  for (const { id } of state.verifying.values())
+    if (id.kind === "gradient" && id.step === step) {
+      state.forgetting.add(step);
+      return;
+    }
+  state.forgetting.delete(step);
+  emit(state, { type: "forget-step", step });
+}
+
+/** Training cannot go on by itself: leases end, and the host decides. */
+export function diverge(state: SessionState, reason: string): void {
+  state.diverged = reason;
+  voidLeases(state);
+  recordEvent(state, "diverged", reason);
+}
+
+/** Strikes an undecodable sample from the plan and re-plans the units that are not in yet. */
+export function strikeSample(state: SessionState, sample: number): void {
+  const { work } = state;
+  if (!work) return;
+  const struck = work.kind === "gradient" ? state.struck : state.struckValidation;
+  if (struck.has(sample)) return;
+  struck.add(sample);
+  const split = work.kind === "gradient" ? "training" : "validation";
+  recordEvent(state, "struck", `${split} sample ${sample} cannot be decoded and is left out`);
+  const plan = work.kind === "gradient" && state.options.planner.planStep(work.step, state.struck);
+  for (const unit of [...work.units]) {
+    if (!unit.samples.includes(sample)) continue;
+    if (work.kind === "gradient") {
+      if (!plan || work.assembly.isUnitDone(unit.index)) continue;
+      const replanned = plan.units[unit.index];
+      if (replanned.samples.includes(sample)) {
+        diverge(
+          state,
+          `no sample of unit ${unit.index} in step ${work.step + 1} can be decoded: mend the data set and restart`,
+        );
+        return;
+      }
+      work.units[unit.index] = replanned;
+    } else {
+      if (work.answers[unit.index].length > 0) continue;
+      const samples = unit.samples.filter((id) => id !== sample);
+      work.units[unit.index] = { ...unit, samples };
+      if (samples.length === 0) {
+        const report = { loss: 0, top1: 0, top5: 0, computeMs: 0 };
+        work.answers[unit.index].push({ volunteer: "", report });
+        work.answered++;
+      }
+    }
+    for (const entry of [...state.book.standing()])
+      if (entry.first <= unit.index && unit.index < entry.end) revokeLease(state, entry, "STALE");
+  }
+}
+
+function voidLeases(state: SessionState): void {
+  for (const entry of [...state.book.standing()]) revokeLease(state, entry, "STALE");
+}
+
+/** N: the planned samples of the units as they were computed. */
+function samplesOf(work: StepWork): number {
+  return work.units.reduce((sum, unit) => sum + unit.samples.length, 0);
+}
+
+function recordStep(state: SessionState, work: StepWork, gradNorm: number): void {
+  const report = work.assembly.rootReport();
+  if (!report) throw new Error(`step ${work.step + 1} was committed without a whole sum`);
+  const samples = samplesOf(work);
+  const seconds = Math.max(0.001, (state.now - (work.startedAt ?? state.now)) / 1000);
+  const resolutions: Record<string, number> = {};
+  for (const { height, width } of work.units) {
+    const size = `${height}x${width}`;
+    resolutions[size] = (resolutions[size] ?? 0) + 1;
+  }
+  const { cursor } = work.plan;
+  state.loss = report.loss / samples;
+  state.lr = learningRate(state.options.schedule, cursor);
+  state.imagesPerSecond = smooth(state.imagesPerSecond, samples / seconds);
+  state.stepSeconds = smooth(state.stepSeconds ?? 0, seconds);
+  record(state, {
+    kind: "step",
+    step: work.step + 1,
+    epoch: Math.floor(cursor / state.options.planner.epochSamples),
+    time: state.now,
+    loss: state.loss,
+    top1: report.top1 / samples,
+    lr: state.lr,
+    grad_norm: gradNorm,
+    samples,
+    images_per_second: samples / seconds,
+    seconds,
+    workers: work.contributors.size,
+    resolutions,
+    bytes_in: state.bytesIn - state.recordedIn,
+    bytes_out: state.bytesOut - state.recordedOut,
+    weights: state.weights.parameters,
+  });
+  state.recordedIn = state.bytesIn;
+  state.recordedOut = state.bytesOut;
+}
+
+function smooth(old: number, value: number): number {
+  return old > 0 ? old + 0.2 * (value - old) : value;
+}
