@@ -6,6 +6,7 @@ import { buildBatch } from "@swarmvit/worker/input/batch";
 import { decodeInNode } from "@swarmvit/worker/input/decode-node";
 import pc from "picocolors";
 import type { SampleSource } from "../datasets/dataset.ts";
+import { normaliseImage } from "../datasets/normalise-image.ts";
 import { openDataset } from "../datasets/open-dataset.ts";
 import { EXIT } from "./exit-codes.ts";
 import { loadModel, type Model } from "./model-source.ts";
@@ -38,20 +39,18 @@ export async function evaluate(source: string, options: EvaluateOptions): Promis
   try {
     const { validation } = dataset;
     for (let first = 0; first < validation.count; first += BATCH) {
-      const ids = range(first, Math.min(first + BATCH, validation.count));
-      const sound = await decodable(validation, ids, (line) => {
+      const end = Math.min(first + BATCH, validation.count);
+      // As packing does it, so that the pixels are those of training's validation.
+      const images = await readImages(validation, range(first, end), (line) => {
         skipped++;
         terminal.log(pc.yellow(line));
       });
-      if (sound.length === 0) continue;
+      if (images.size === 0) continue;
       const batch = await buildBatch(
-        { height: size, width: size, samples: sound, seed: 0 },
+        { height: size, width: size, samples: [...images.keys()], seed: 0 },
         {
           kind: "evaluation",
-          getSample: async (id) => ({
-            bytes: (await validation.read(id)).bytes,
-            label: validation.label(id),
-          }),
+          getSample: async (id) => ({ bytes: images.get(id)!, label: validation.label(id) }),
           decode: decodeInNode,
           augment: {
             cropScale: [1, 1],
@@ -107,24 +106,24 @@ function checkClasses(model: Model, classes: readonly string[]): void {
     );
 }
 
-/** The ids whose bytes decode; the others are told of. */
-async function decodable(
+/** The images that decode, by id; the others are told of. */
+async function readImages(
   source: SampleSource,
   ids: readonly number[],
   tell: (line: string) => void,
-): Promise<number[]> {
-  const sound = await Promise.all(
-    ids.map(async (id) => {
-      try {
-        await decodeInNode((await source.read(id)).bytes);
-        return true;
-      } catch (error) {
-        tell(`skipped ${source.name(id)}: ${(error as Error).message}`);
-        return false;
-      }
-    }),
-  );
-  return ids.filter((_, i) => sound[i]);
+): Promise<Map<number, Uint8Array>> {
+  const images = new Map<number, Uint8Array>();
+  const read = ids.map(async (id) => {
+    try {
+      return (await normaliseImage(await source.read(id))).bytes;
+    } catch (error) {
+      tell(`skipped ${source.name(id)}: ${(error as Error).message}`);
+      return undefined;
+    }
+  });
+  for (const [i, bytes] of (await Promise.all(read)).entries())
+    if (bytes) images.set(ids[i], bytes);
+  return images;
 }
 
 function range(first: number, end: number): number[] {

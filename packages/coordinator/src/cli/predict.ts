@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { buildBatch } from "@swarmvit/worker/input/batch";
 import { decodeInNode } from "@swarmvit/worker/input/decode-node";
 import { DataError } from "../datasets/data-error.ts";
+import { normaliseImage } from "../datasets/normalise-image.ts";
 import { EXIT } from "./exit-codes.ts";
 import { loadModel, type Model } from "./model-source.ts";
 import { imageSize, openPredictor } from "./predictor.ts";
@@ -36,7 +37,7 @@ export async function predict(
   try {
     for (const image of images) {
       try {
-        const bytes = await readImage(image);
+        const { bytes } = await normaliseImage({ bytes: await readImage(image) });
         const batch = await buildBatch(
           { height: size, width: size, samples: [0], seed: 0 },
           {
