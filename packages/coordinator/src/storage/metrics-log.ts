@@ -1,6 +1,6 @@
 /**
- * `metrics.jsonl`: one record a line, appended, and read back in pages. A cursor is a count of
- * records. A line torn by a crash is cut off when the file is opened.
+ * `metrics.jsonl`: one record a line, appended. A line torn by a crash is cut off when the file is
+ * opened, and steps that will be computed again are taken out.
  */
 
 import {
@@ -10,75 +10,43 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
-  readSync,
   writeSync,
 } from "node:fs";
-import type { HistoryPage, MetricRecord } from "@swarmvit/shared/run";
+import type { MetricRecord } from "@swarmvit/shared/run";
 import { writeFileDurably } from "./durable-file.ts";
 
 export interface MetricsLog {
-  /** Records so far: the cursor of what comes next. */
-  readonly count: number;
+  /** Throws what the file system says; the record is kept then, and written before the next one. */
   append(record: MetricRecord): void;
-  /** At most `limit` records after the first `since`; a cursor from another life starts at 0. */
-  read(since: number, limit?: number): HistoryPage;
   /** Makes what was appended last through a power cut. */
   sync(): void;
   close(): void;
 }
 
-/** Lines between two known places in the file: memory stays small, a page costs one short scan. */
-const STRIDE = 64;
-const PAGE_RECORDS = 2000;
-
-/** Opens the log for appending. Lines that are no records are cut (the last) or kept out (`warn`). */
+/** Opens the log behind its last whole line; `warn` hears of a torn one. */
 export function openMetricsLog(path: string, warn: (line: string) => void): MetricsLog {
   const file = openSync(path, existsSync(path) ? "r+" : "w+");
-  const places: number[] = []; // byte offset of record i·STRIDE
-  let count = 0;
-  let size = 0;
-  const place = (bytes: number) => {
-    if (count % STRIDE === 0) places.push(size);
-    count++;
-    size += bytes;
-  };
   const content = readFileSync(path);
-  for (let end = content.indexOf(10); end >= 0; end = content.indexOf(10, size))
-    place(end + 1 - size);
+  let size = content.lastIndexOf(10) + 1;
   if (size < content.length) {
     warn(`${path}: the last line was cut off by a crash; it is left out`);
     ftruncateSync(file, size);
   }
-
+  const unwritten: MetricRecord[] = [];
   return {
-    get count() {
-      return count;
-    },
-
     append(record) {
-      const line = Buffer.from(`${JSON.stringify(record)}\n`);
-      for (let done = 0; done < line.length; )
-        done += writeSync(file, line, done, line.length - done, size + done);
-      place(line.length);
+      unwritten.push(record);
+      for (; unwritten.length > 0; unwritten.shift()) {
+        const line = Buffer.from(`${JSON.stringify(unwritten[0])}\n`);
+        // At a position of our own: after a failed write the next one overwrites the torn line.
+        for (let done = 0; done < line.length; )
+          done += writeSync(file, line, done, line.length - done, size + done);
+        size += line.length;
+      }
     },
-
-    read(since, limit = PAGE_RECORDS) {
-      const first = since >= 0 && since <= count ? since : 0;
-      const end = Math.min(count, first + limit);
-      if (first === end) return { cursor: end, records: [] };
-      const block = Math.floor(first / STRIDE);
-      const stop = places[Math.ceil(end / STRIDE)] ?? size;
-      const bytes = Buffer.alloc(stop - places[block]);
-      readSync(file, bytes, 0, bytes.length, places[block]);
-      const lines = bytes.toString("utf8").split("\n");
-      const wanted = lines.slice(first - block * STRIDE, end - block * STRIDE);
-      return { cursor: end, records: wanted.map(recordOf) };
-    },
-
     sync() {
       fsyncSync(file);
     },
-
     close() {
       fsyncSync(file);
       closeSync(file);
@@ -86,29 +54,27 @@ export function openMetricsLog(path: string, warn: (line: string) => void): Metr
   };
 }
 
-/** Keeps the records for which `keep` is true: steps that are computed again are not listed twice. */
-export function cutMetricsLog(path: string, keep: (record: MetricRecord) => boolean): void {
-  if (!existsSync(path)) return;
-  const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
-  const kept = lines.filter((line) => {
+/** All records of a log, oldest first; none where there is no file. Lines that are no records are left out. */
+export function readMetricsLog(path: string): MetricRecord[] {
+  if (!existsSync(path)) return [];
+  const records: MetricRecord[] = [];
+  for (const line of readFileSync(path, "utf8").split("\n")) {
     const record = tryParse(line);
-    return record !== undefined && keep(record);
-  });
-  if (kept.length < lines.length)
-    writeFileDurably(path, [kept.map((line) => `${line}\n`).join("")]);
+    if (record) records.push(record);
+  }
+  return records;
 }
 
-/** A damaged line in the middle keeps its place, so that cursors still count lines. */
-function recordOf(line: string): MetricRecord {
-  return (
-    tryParse(line) ?? {
-      kind: "event",
-      time: 0,
-      step: 0,
-      what: "damaged",
-      detail: line.slice(0, 80),
-    }
-  );
+/** Keeps the records for which `keep` is true and returns them: what is computed again is not listed twice. */
+export function cutMetricsLog(
+  path: string,
+  keep: (record: MetricRecord) => boolean,
+): MetricRecord[] {
+  const records = readMetricsLog(path);
+  const kept = records.filter(keep);
+  if (kept.length < records.length)
+    writeFileDurably(path, [kept.map((record) => `${JSON.stringify(record)}\n`).join("")]);
+  return kept;
 }
 
 function tryParse(line: string): MetricRecord | undefined {

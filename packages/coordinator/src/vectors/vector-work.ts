@@ -77,15 +77,8 @@ export interface VectorWork {
   initialize(parameters: Float32Array, statistics: Float32Array): Published;
   /** Loads the newest whole checkpoint; undefined where there is none. Forgets all nodes. */
   restore(): Restored | undefined;
-  /** Decodes and checks the frame of a lease, and holds its vectors until `settle`. */
-  verify(
-    lease: number,
-    frame: Uint8Array,
-    expected: FrameId,
-    sizes: readonly UnitSize[],
-  ): VerifyResult;
-  /** The lease's verified vectors become the node's, or are forgotten where `node` is absent. */
-  settle(lease: number, step: number, node?: Node): void;
+  /** Decodes and checks a frame; a gradient's vectors become the node's that it names. */
+  verify(frame: Uint8Array, expected: FrameId, sizes: readonly UnitSize[]): VerifyResult;
   /** node = left + right; the halves are used up. */
   add(step: number, node: Node, left: Node, right: Node): void;
   /** node = child: the other half lies beyond U. */
@@ -100,11 +93,13 @@ export interface VectorWork {
 
 type Vectors = Pick<Contribution, "gradient" | "statistics">;
 
+/** From here on a second moment could overflow float32, and stay infinite for ever. */
+const MAX_NORM = 1e19;
+
 /** Opens the work; nothing can be committed or saved before `initialize` or `restore`. */
 export function openVectorWork(setup: VectorSetup): VectorWork {
   const table = parameterTable(setup.variant, setup.classes.length);
   const optimizer = { ...ADAMW_DEFAULTS, weightDecay: setup.weightDecay };
-  const pending = new Map<number, Vectors>();
   const nodes = new Map<number, Map<string, Vectors>>(); // step → node key → vectors
   let current: VectorState | undefined;
 
@@ -139,28 +134,22 @@ export function openVectorWork(setup: VectorSetup): VectorWork {
         warnings.push(line),
       );
       if (!checkpoint) return undefined;
-      pending.clear();
       nodes.clear();
       current = checkpoint.state;
       return { ...publish(current), core: checkpoint.core, entry: checkpoint.entry, warnings };
     },
 
-    verify(lease, frame, expected, sizes) {
+    verify(frame, expected, sizes) {
       try {
         const contribution = verifyContribution(frame, expected, sizes, table);
         const { report, gradient, statistics } = contribution;
-        if (expected.kind === "gradient") pending.set(lease, { gradient, statistics });
+        if (expected.kind === "gradient")
+          nodesOf(expected.step).set(nodeKey(expected), { gradient, statistics });
         return { ok: true, report };
       } catch (error) {
         if (!(error instanceof FrameError)) throw error;
         return { ok: false, code: error.code, detail: error.message };
       }
-    },
-
-    settle(lease, step, node) {
-      const vectors = pending.get(lease);
-      pending.delete(lease);
-      if (vectors && node) nodesOf(step).set(nodeKey(node), vectors);
     },
 
     add(step, node, left, right) {
@@ -180,19 +169,20 @@ export function openVectorWork(setup: VectorSetup): VectorWork {
       const { gradient, statistics } = take(step, root);
       averageGradient(gradient, samples);
       const gradNorm = gradientNorm(gradient);
-      const finite = Number.isFinite(gradNorm) && allFinite(gradient) && allFinite(statistics);
-      if (!finite) return { ...publish(now), gradNorm, finite };
       if (setup.clipGrad !== undefined) clipGradient(gradient, gradNorm, setup.clipGrad);
+      const applied = Math.min(gradNorm, setup.clipGrad ?? gradNorm);
+      if (!(applied < MAX_NORM) || !allFinite(statistics))
+        return { ...publish(now), gradNorm, finite: false };
       const t = now.steps + 1;
-      const step_ = { lr, ...biasCorrections(optimizer, t) };
-      stepAdamW(now, gradient, table.parameters, optimizer, step_);
+      const corrections = biasCorrections(optimizer, t);
+      stepAdamW(now, gradient, table.parameters, optimizer, { lr, ...corrections });
       updateStatistics(now.statistics, statistics, samples);
       const momentum = emaMomentum(t, setup.recipe);
       stepEma(now.emaWeights, now.weights, momentum);
       stepEma(now.emaStatistics, now.statistics, momentum);
       publishWeights(setup.codec, now.weights, now.published);
       now.steps = t;
-      return { ...publish(now), gradNorm, finite: allFinite(now.published) };
+      return { ...publish(now), gradNorm, finite: true };
     },
 
     forget(step) {

@@ -3,8 +3,6 @@
  * heartbeats go on while it sums, or inline for tests and the simulator.
  */
 
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { openVectorWork, type VectorSetup, type VectorWork } from "./vector-work.ts";
 
@@ -31,7 +29,6 @@ const METHODS = [
   "initialize",
   "restore",
   "verify",
-  "settle",
   "add",
   "alias",
   "commit",
@@ -51,11 +48,8 @@ export function inlineVectors(setup: VectorSetup): Vectors {
 
 /** The work on a thread of its own. If the thread dies, every call fails with its error. */
 export function threadVectors(setup: VectorSetup): Vectors {
-  // Everything runs from TypeScript sources, and a thread does not always inherit the loader.
-  const loader = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-  const thread = new Worker(new URL("./vector-thread.ts", import.meta.url), {
+  const thread = new Worker(new URL("./vector-thread.mjs", import.meta.url), {
     workerData: setup,
-    execArgv: ["--import", loader],
   });
   const waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
   let calls = 0;
@@ -108,6 +102,6 @@ function vectorsOf(
 /** A frame moves to the thread without a copy where it has its buffer for itself. */
 function transferable(method: keyof VectorWork, args: readonly unknown[]): ArrayBuffer[] {
   if (method !== "verify") return [];
-  const { buffer, byteLength } = args[1] as Uint8Array;
+  const { buffer, byteLength } = args[0] as Uint8Array;
   return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [];
 }

@@ -1,0 +1,316 @@
+/**
+ * The coordinator: a pure core, and around it sockets, HTTP, the thread for long vectors and the
+ * run's directory. The only place that reads the clock and makes timers for the core.
+ */
+
+import { createHmac, randomBytes } from "node:crypto";
+import type { Control, Lease } from "@swarmvit/shared/protocol";
+import type { MetricRecord, RunState } from "@swarmvit/shared/run";
+import type { CoreEvent, Effect } from "./core/messages.ts";
+import type { SessionOptions } from "./core/options.ts";
+import { openSession, type Session } from "./core/session.ts";
+import { type OpenRun, type OpenRunOptions, openRun } from "./open-run.ts";
+import { ADMISSION_DEFAULTS, type AdmissionLimits } from "./server/admission.ts";
+import { openDashboardSockets } from "./server/dashboard-sockets.ts";
+import { GUARD_DEFAULTS, type GuardLimits } from "./server/guard.ts";
+import { createHttpApp } from "./server/http.ts";
+import { openPublishedVectors, type PublishedVectors } from "./server/published-vectors.ts";
+import { createSocketServer } from "./server/server.ts";
+import { openUploads } from "./server/uploads.ts";
+import { openVolunteerSockets } from "./server/volunteer-sockets.ts";
+import { isVectorEffect, openVectorEffects } from "./vector-effects.ts";
+
+export interface CoordinatorOptions extends OpenRunOptions {
+  /** The shard files, each named by its SHA-256. */
+  readonly shardsDirectory: string;
+  /** Built pages; without them only programs can join. */
+  readonly pagesDirectory?: string;
+  /** Build id of the pages. */
+  readonly build: string;
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly host: string;
+  /** 0: any free one. When it is in use, one of the next twenty. */
+  readonly port: number;
+  readonly joinToken?: string;
+  readonly hostToken: string;
+  /** Memory that a unit needs on a device; absent: everything fits. */
+  readonly unitBytes?: SessionOptions["unitBytes"];
+  readonly checkpointEvery?: number;
+  readonly limits?: Partial<Limits>;
+}
+
+/** What strangers may use up. */
+export interface Limits extends AdmissionLimits, GuardLimits {
+  /** All frames on their way in together. */
+  readonly uploadBytes: number;
+}
+
+export interface Finished {
+  readonly reason: "done" | "stopped" | "failed";
+  readonly detail?: string;
+}
+
+export interface Coordinator {
+  /** For this machine, without a token: "http://127.0.0.1:8080". */
+  readonly url: string;
+  readonly port: number;
+  state(): RunState;
+  /** Called when something has changed, at most 4 times a second. Returns what unsubscribes. */
+  onState(listener: (state: RunState) => void): () => void;
+  onRecord(listener: (record: MetricRecord) => void): () => void;
+  control(action: Control["action"]): void;
+  /** Everything is saved. The server serves on until `close`. */
+  readonly finished: Promise<Finished>;
+  /** Closes sockets, thread, files and the lock; saves nothing by itself: `control("stop")` does. */
+  close(): Promise<void>;
+}
+
+const UPLOAD_BYTES = 512 * 1024 * 1024;
+const REFRESH_MS = 250;
+const TRAFFIC_MS = 1000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * Opens the run's directory and the server, and begins. Throws a `RunLockedError` where another
+ * coordinator has the run open, a `PortError` where no port is free, and what the files say.
+ */
+export async function openCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
+  const run = await openRun(options, nowMs());
+  try {
+    return await serve(options, run);
+  } catch (error) {
+    await run.close();
+    throw error;
+  }
+}
+
+async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordinator> {
+  const { log } = options;
+  const limits: Limits = {
+    ...ADMISSION_DEFAULTS,
+    ...GUARD_DEFAULTS,
+    uploadBytes: UPLOAD_BYTES,
+    ...options.limits,
+  };
+  const session = sessionOf(options, run);
+  const history = (since: number) => session.history(since);
+  const published = openPublishedVectors();
+  published.add(run.start);
+  const pinWeights = openPins(published);
+  const uploads = openUploads(limits.uploadBytes);
+  const traffic = { bytesOut: 0 };
+  const stateListeners = new Set<(state: RunState) => void>();
+  const recordListeners = new Set<(record: MetricRecord) => void>();
+  let joinUrl: string | undefined;
+  let problem: string | undefined;
+  let changed = true;
+  let closed = false;
+
+  const state = (local: boolean): RunState => {
+    const now = session.state(nowMs());
+    return local ? { ...now, joinUrl } : now;
+  };
+  const report = (text: string | undefined) => {
+    if (text && text !== problem) log(text);
+    problem = text;
+  };
+  let finish: (how: Finished) => void = () => {};
+  const finished = new Promise<Finished>((resolve) => {
+    finish = resolve;
+  });
+  const fail = (error: unknown) => {
+    if (closed) return;
+    const detail = error instanceof Error ? error.message : String(error);
+    report(`the run cannot go on: ${detail}`);
+    finish({ reason: "failed", detail });
+  };
+
+  const app = createHttpApp({
+    pagesDirectory: options.pagesDirectory,
+    shardDirectory: options.shardsDirectory,
+    runDirectory: options.runDirectory,
+    state,
+    history,
+    weights: (sha256) => published.get(sha256),
+    health: () => problem,
+    traffic,
+  });
+  const { tls, host, port: wanted } = options;
+  const server = createSocketServer({ app, tls, host, port: wanted, limits, nowMs, log });
+  const { io } = server;
+  const volunteers = openVolunteerSockets({
+    io,
+    uploads,
+    limits,
+    build: options.build,
+    joinToken: options.joinToken,
+    dispatch,
+    leaseOf: (lease, volunteer) => session.findLease(lease, volunteer),
+    nowMs,
+    log,
+  });
+  const control = (action: Control["action"]) => dispatch({ type: "control", action });
+  const { hostToken } = options;
+  const dashboards = openDashboardSockets({
+    io,
+    limits,
+    hostToken,
+    state,
+    history,
+    control,
+    nowMs,
+    log,
+  });
+  const vectorEffects = openVectorEffects({
+    run,
+    options,
+    published,
+    uploads,
+    dispatch,
+    report,
+    fail,
+  });
+
+  const queue: CoreEvent[] = [];
+  let dispatching = false;
+  let wake: NodeJS.Timeout | undefined;
+
+  /** One event after the other: what an effect brings about waits for the effects before it. */
+  function dispatch(event: CoreEvent): void {
+    queue.push(event);
+    if (dispatching) return;
+    dispatching = true;
+    try {
+      for (let next = queue.shift(); next && !closed; next = queue.shift())
+        for (const effect of session.handle(next, nowMs())) perform(effect);
+    } catch (error) {
+      fail(error);
+    } finally {
+      dispatching = false;
+      changed = true;
+      scheduleTick();
+    }
+  }
+
+  function perform(effect: Effect): void {
+    if (isVectorEffect(effect)) vectorEffects.perform(effect);
+    else if (effect.type === "drop-upload") uploads.drop(effect.lease);
+    else if (effect.type === "record") write(effect.record);
+    else if (effect.type === "finished") finish({ reason: effect.reason, detail: effect.detail });
+    else {
+      if (effect.type === "lease") pinWeights(effect.lease);
+      volunteers.send(effect);
+    }
+  }
+
+  function write(record: MetricRecord): void {
+    try {
+      run.metrics.append(record);
+    } catch (error) {
+      report(`metrics.jsonl could not be written: ${(error as Error).message}`);
+    }
+    for (const listener of recordListeners) listener(record);
+  }
+
+  function scheduleTick(): void {
+    clearTimeout(wake);
+    const at = closed ? undefined : session.wakeAt();
+    if (at === undefined) return;
+    const delay = Math.min(Math.max(1, Math.ceil(at - nowMs())), LONGEST_TIMER_MS);
+    wake = setTimeout(() => dispatch({ type: "tick" }), delay);
+  }
+
+  const refresh = setInterval(() => {
+    dashboards.refresh();
+    if (!changed) return;
+    changed = false;
+    if (stateListeners.size === 0) return;
+    const now = state(true);
+    for (const listener of stateListeners) listener(now);
+  }, REFRESH_MS);
+  const countTraffic = setInterval(() => {
+    const { bytesOut } = traffic;
+    traffic.bytesOut = 0;
+    if (bytesOut > 0) dispatch({ type: "traffic", bytesIn: 0, bytesOut });
+  }, TRAFFIC_MS);
+  const stop = async () => {
+    closed = true;
+    clearTimeout(wake);
+    clearInterval(refresh);
+    clearInterval(countTraffic);
+    await server.close();
+  };
+
+  const port = await server.listen().catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
+  const url = originOf(options, port);
+  joinUrl = `${url}/${options.joinToken ? `#${options.joinToken}` : ""}`;
+  dispatch({ type: "tick" });
+
+  return {
+    url,
+    port,
+    state: () => state(true),
+    onState: (listener) => subscribe(stateListeners, listener),
+    onRecord: (listener) => subscribe(recordListeners, listener),
+    control,
+    finished,
+    async close() {
+      if (closed) return;
+      await stop();
+      await vectorEffects.settled();
+      await run.close();
+      finish({ reason: "stopped" }); // says nothing new where it finished before
+    },
+  };
+}
+
+/** Monotonic, and close to the wall clock: setting the clock must not end leases. */
+function nowMs(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+function sessionOf(options: CoordinatorOptions, run: OpenRun): Session {
+  const { record, plan, restored, start, history, checkpoints } = run;
+  return openSession({
+    ...plan.session,
+    unitBytes: options.unitBytes,
+    checkpointEvery: options.checkpointEvery,
+    start: restored?.core ?? start.weights,
+    fence: record.fence,
+    tools: {
+      mac: (text) => createHmac("sha256", record.secret).update(text).digest("hex").slice(0, 32),
+      freshId: () => randomBytes(8).toString("hex"),
+    },
+    startedAt: record.startedAt,
+    history,
+    checkpoints,
+  });
+}
+
+/** Keeps an evaluation's weights served as long as it lasts. */
+function openPins(published: PublishedVectors): (lease: Lease) => void {
+  let step = -1;
+  let pinned = new Set<string>();
+  return (lease) => {
+    if (lease.kind !== "evaluation") return;
+    if (lease.step !== step) pinned = new Set();
+    step = lease.step;
+    pinned.add(lease.weights);
+    if (lease.statistics) pinned.add(lease.statistics);
+    published.pin(pinned);
+  };
+}
+
+function originOf({ tls, host }: CoordinatorOptions, port: number): string {
+  const anywhere = ["0.0.0.0", "::", ""].includes(host);
+  const name = anywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+  return `${tls ? "https" : "http"}://${name}:${port}`;
+}
+
+function subscribe<T>(listeners: Set<T>, listener: T): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}

@@ -1,0 +1,4 @@
+/** Payload bytes sent over HTTP: weights, shards, checkpoints. */
+export interface Traffic {
+  bytesOut: number;
+}
