@@ -5,6 +5,8 @@
 
 import type { Abandon, Device, Lease } from "@swarmvit/shared/protocol";
 import { ShardFormatError } from "@swarmvit/shared/shard";
+import { UnsafeNumbersError } from "../engine/safe-numbers.ts";
+import { type GpuReason, GpuUnavailable } from "../engine/webgpu/device.ts";
 import { type Decode, UndecodableSample } from "../input/decode.ts";
 import type { BackendName, Computed, ComputePort, LeaseProgress } from "./compute-port.ts";
 import { DownloadError } from "./download.ts";
@@ -113,6 +115,16 @@ export function openCompute(platform: ComputePlatform): ComputePort {
   };
 }
 
+const REASON_OF_GPU: Readonly<Record<GpuReason, Abandon["reason"]>> = {
+  "no-webgpu": "device-lost",
+  "no-adapter": "device-lost",
+  limits: "error",
+  lost: "device-lost",
+  "out-of-memory": "out-of-memory",
+  invalid: "device-lost",
+  "wrong-numbers": "non-finite",
+};
+
 function failureOf(error: unknown): {
   reason: Abandon["reason"];
   sample?: number;
@@ -123,11 +135,12 @@ function failureOf(error: unknown): {
     return { reason: "undecodable", sample: error.sample, detail };
   if (error instanceof DownloadError || error instanceof ShardFormatError)
     return { reason: "weights", detail };
+  if (error instanceof UnsafeNumbersError)
+    // Zeros come from a device that has lost a buffer: it is made anew.
+    return { reason: error.reason === "nonfinite" ? "non-finite" : "device-lost", detail };
   if (error instanceof NonFinite) return { reason: "non-finite", detail };
-  const name = error instanceof Error ? error.name : "";
-  if (name === "DeviceLostError") return { reason: "device-lost", detail };
-  if (name === "OutOfMemoryError" || error instanceof RangeError)
-    return { reason: "out-of-memory", detail };
+  if (error instanceof GpuUnavailable) return { reason: REASON_OF_GPU[error.reason], detail };
+  if (error instanceof RangeError) return { reason: "out-of-memory", detail }; // of allocation
   return { reason: "error", detail };
 }
 

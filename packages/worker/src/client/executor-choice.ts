@@ -3,13 +3,15 @@
 import type { Executor, ExecutorInfo, ModelConfig } from "../engine/executor.ts";
 import type { BackendName } from "./compute-port.ts";
 
-export type ExecutorName = Exclude<BackendName, "auto" | "webgpu" | "wasm" | "tfjs">;
+export type ExecutorName = Exclude<BackendName, "auto" | "wasm" | "tfjs">;
 
 /** Where the thread runs, as far as the choice depends on it. */
 export interface Host {
   readonly kind: "browser" | "node";
   /** In browsers: URL of the folder that holds TF.js's .wasm files, ending in "/". */
   readonly tfjsWasmUrl?: string;
+  /** Threads that one executor may use, where it can use several. */
+  readonly threads?: number;
 }
 
 /** A device that was found and started, before it knows a model. */
@@ -25,6 +27,7 @@ interface Entry {
 
 /** Loaded when chosen: a page fetches the code of one executor only. */
 const EXECUTORS: Readonly<Record<ExecutorName, Entry>> = {
+  webgpu: { find: findWebgpu },
   "tfjs-webgpu": { find: (host) => findTfjs("webgpu", host) },
   "tfjs-wasm": { find: (host) => findTfjs("wasm", host) },
   "tfjs-cpu": { find: (host) => findTfjs("cpu", host) },
@@ -41,9 +44,9 @@ export function candidates(
 ): readonly ExecutorName[] {
   switch (backend) {
     case "auto":
-      return host === "browser" && hardware ? ["tfjs-webgpu", "tfjs-wasm"] : ["tfjs-wasm"];
-    case "webgpu":
-      return ["tfjs-webgpu"];
+      return host === "browser" && hardware
+        ? ["webgpu", "tfjs-webgpu", "tfjs-wasm"]
+        : ["tfjs-wasm"];
     case "wasm":
       return ["tfjs-wasm"];
     case "tfjs":
@@ -85,12 +88,35 @@ async function hasHardwareGpu(): Promise<boolean> {
   return (await adapterKind()) === "hardware";
 }
 
+async function findWebgpu(): Promise<FoundDevice> {
+  const { openDevice } = await import("../engine/webgpu/device.ts");
+  const { createWebgpuExecutor } = await import("../engine/webgpu/executor.ts");
+  const { device, adapterName, software } = await openDevice();
+  const info: ExecutorInfo = {
+    executor: "webgpu",
+    description: `webgpu on ${adapterName}`,
+    deterministic: false,
+    software,
+  };
+  // The executor owns its device, so a second run on this thread opens another one.
+  let unused: GPUDevice | undefined = device;
+  return {
+    info,
+    async createExecutor(config) {
+      const own = unused ?? (await openDevice()).device;
+      unused = undefined;
+      return createWebgpuExecutor(config, own, { adapterName, software });
+    },
+  };
+}
+
 async function findTfjs(backend: "webgpu" | "wasm" | "cpu", host: Host): Promise<FoundDevice> {
+  const { env } = await import("@tensorflow/tfjs-core");
   const { openTfjs } = await import("../engine/tfjs/backend.ts");
   const { createTfjsExecutor } = await import("../engine/tfjs/executor.ts");
+  env().set("PROD", true); // no advertisement for its other packages
   if (backend === "wasm" && host.kind === "browser") {
-    // TF.js starts its threads from a blob: URL, which a strict page (CSP 'self') refuses.
-    const { env } = await import("@tensorflow/tfjs-core");
+    // TF.js starts its threads from a blob: URL that imports a script by a name of its own.
     await import("@tensorflow/tfjs-backend-wasm");
     env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
   }

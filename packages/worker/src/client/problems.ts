@@ -12,6 +12,7 @@ export type ProblemId =
   | "download"
   | "no-backend"
   | "outdated"
+  | "self-signed"
   | "join-token"
   | "removed"
   | "unreachable"
@@ -38,12 +39,10 @@ export interface Surroundings {
   readonly userAgent: string;
 }
 
-/** The problem behind an id, worded for this browser. */
+/** The problem behind an id, worded for this browser ("node" without one). */
 export function problemOf(id: ProblemId, userAgent = ""): Problem {
   const { severity = "stop", ...words } = WORDS[id];
-  const advice = id === "no-webgpu" ? browserAdvice(userAgent) : words.advice;
-  const adapterAdvice = id === "no-adapter" && isLinux(userAgent) ? LINUX_FLAGS : undefined;
-  return { id, ...words, advice: adapterAdvice ?? advice, severity };
+  return { id, ...words, advice: adviceFor(id, userAgent) ?? words.advice, severity };
 }
 
 /** Why this browser will not compute on a GPU, or `undefined` where it can. All of these still train, on the processor. */
@@ -145,8 +144,13 @@ const WORDS: Readonly<Record<ProblemId, Words>> = {
   },
   outdated: {
     title: "This page and the coordinator are of different versions",
-    explanation: "Reloading did not help: something between them keeps an old copy.",
-    advice: "Close the tab, empty the browser's cache for this site, and open the link again.",
+    explanation: "They would not understand each other's messages.",
+    advice: "Reload the page. If that does not help, empty the browser's cache for this site.",
+  },
+  "self-signed": {
+    title: "The coordinator's certificate is self-signed",
+    explanation: "The link is encrypted, but nobody vouches for who is at its other end.",
+    advice: "If the link came from somebody you trust, add --insecure.",
   },
   "join-token": {
     title: "This link is not valid any more",
@@ -173,6 +177,14 @@ const WORDS: Readonly<Record<ProblemId, Words>> = {
 
 const LINUX_FLAGS =
   "On Linux start Chrome with --enable-unsafe-webgpu --enable-features=Vulkan, and turn on “Use graphics acceleration” in its settings (System).";
+
+function adviceFor(id: ProblemId, userAgent: string): string | undefined {
+  if (id === "no-webgpu") return browserAdvice(userAgent);
+  if (id === "no-adapter" && isLinux(userAgent)) return LINUX_FLAGS;
+  if (id === "outdated" && userAgent === "node")
+    return "Update this copy of swarmvit (git pull, npm install) and start it again.";
+  return undefined;
+}
 
 /** Which browser has WebGPU on this system (as of April 2026, the GPU for the Web working group's list). */
 function browserAdvice(userAgent: string): string {

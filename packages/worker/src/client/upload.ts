@@ -80,12 +80,17 @@ function sendFrom(
     const aborted = () => settle(() => reject(signal.reason));
     signal.addEventListener("abort", aborted);
 
-    const answered = (answer: Credit | Refusal) => {
+    const answered = (answer: Credit | Refusal, end: number) => {
       inFlight--;
       if (over) return;
       if (!answer.ok) {
         if (answer.code === "BUSY") settle(() => resolve(false));
         else settle(() => reject(new UploadRefused(answer)));
+        return;
+      }
+      // It did not take this chunk, so it will take none behind it: ask where to go on.
+      if (answer.offset < end) {
+        settle(() => resolve(false));
         return;
       }
       acknowledged = Math.max(acknowledged, answer.offset);
@@ -100,9 +105,11 @@ function sendFrom(
         const bytes = frame.subarray(offset, Math.min(offset + CHUNK_BYTES, frame.byteLength));
         next += bytes.byteLength;
         inFlight++;
-        link
-          .chunk({ lease, offset }, bytes)
-          .then(answered, (error: unknown) => settle(() => reject(error)));
+        const end = next;
+        link.chunk({ lease, offset }, bytes).then(
+          (answer) => answered(answer, end),
+          (error: unknown) => settle(() => reject(error)),
+        );
       }
       // Nothing in flight means that no answer will come to give credit: ask again.
       if (inFlight === 0) settle(() => resolve(false));

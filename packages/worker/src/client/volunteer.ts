@@ -27,8 +27,10 @@ import type {
 export const HELD_LEASES = 2;
 /** The same failure this many times in a row is the device's, not chance's. */
 const STRIKES = 3;
-/** The thread is made anew this often in a life before the device is given up. */
+/** The thread is made anew this often, without an accepted contribution between, before the device is given up. */
 const RESTARTS = 3;
+/** After these the thread's device cannot be trusted any more. */
+const NEED_RESTART: readonly string[] = ["device-lost", "out-of-memory", "non-finite"];
 /** How fast the moving average of images a second forgets. */
 const SPEED_MEMORY = 0.8;
 
@@ -60,7 +62,7 @@ export function advance(state: VolunteerState, event: VolunteerEvent): Advance {
     case "failed":
       return failed(state, event);
     case "thread-died":
-      return restart(state, event.detail);
+      return restart(state, "device-lost", event.detail);
     case "sent":
       return { state: withStage(state, event.lease, "sent"), effects: [] };
     case "upload-refused": {
@@ -72,7 +74,8 @@ export function advance(state: VolunteerState, event: VolunteerEvent): Advance {
     case "verdict": {
       const contribution = addVerdict(state.contribution, event.verdict);
       const message = event.verdict.message ?? state.message;
-      return drop({ ...state, contribution, message }, [event.verdict.lease]);
+      const restarts = event.verdict.accepted ? 0 : state.restarts;
+      return drop({ ...state, contribution, message, restarts }, [event.verdict.lease]);
     }
     case "revoke":
       return drop(state, [event.revoke.lease]);
@@ -183,7 +186,7 @@ function failed(state: VolunteerState, event: VolunteerEvent & { type: "failed" 
   const abandon: Abandon = { lease, reason, sample, detail: detail.slice(0, 300) };
   const without = forget(state, [lease]);
   const effects: VolunteerEffect[] = [{ type: "abandon", abandon }];
-  if (reason === "device-lost") return restart(without, detail, effects);
+  if (NEED_RESTART.includes(reason)) return restart(without, reason, detail, effects);
   // An undecodable sample is nobody's fault here, and a fetch that fails while offline is expected.
   if (reason === "undecodable" || state.link !== "online") return schedule(without, effects);
   const count = state.strikes.reason === reason ? state.strikes.count + 1 : 1;
@@ -194,6 +197,7 @@ function failed(state: VolunteerState, event: VolunteerEvent & { type: "failed" 
 
 function restart(
   state: VolunteerState,
+  reason: Abandon["reason"],
   detail: string,
   before: readonly VolunteerEffect[] = [],
 ): Advance {
@@ -210,7 +214,7 @@ function restart(
   );
   const effects = [...before, ...abandons];
   if (without.restarts > RESTARTS)
-    return end(without, { reason: "problem", problem: "device-lost", detail }, effects);
+    return end(without, { reason: "problem", problem: problemOfFailure(reason), detail }, effects);
   if (!without.run) return { state: without, effects };
   return { state: without, effects: [...effects, { type: "restart", run: without.run }] };
 }
@@ -240,6 +244,8 @@ function problemOfFailure(reason: Abandon["reason"]): ProblemId {
       return "wrong-numbers";
     case "out-of-memory":
       return "out-of-memory";
+    case "device-lost":
+      return "device-lost";
     case "weights":
       return "download";
     default:

@@ -5,11 +5,18 @@ import type { Endpoint } from "comlink";
 import type { ComputeThread } from "../client/compute-port.ts";
 import { wrapCompute } from "../thread/remote-compute.ts";
 
-/** A new worker thread. `insecureTls` lets its downloads take any certificate: they are checked by hash. */
-export function openNodeThread(options: { readonly insecureTls?: boolean } = {}): ComputeThread {
+export interface NodeThreadOptions {
+  /** Downloads take any certificate: their bytes are checked by hash. */
+  readonly insecureTls?: boolean;
+  /** Threads that one executor may use. */
+  readonly threads?: number;
+}
+
+/** A new worker thread. */
+export function openNodeThread(options: NodeThreadOptions = {}): ComputeThread {
   const { port1, port2 } = new MessageChannel();
   const worker = new Worker(new URL("../thread/node-thread.mjs", import.meta.url), {
-    workerData: { port: port2 },
+    workerData: { port: port2, threads: options.threads },
     transferList: [port2],
     env: options.insecureTls
       ? { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: "0", NODE_NO_WARNINGS: "1" }

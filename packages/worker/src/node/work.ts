@@ -3,7 +3,7 @@
 import type { BackendName } from "../client/compute-port.ts";
 import { parseJoinLink } from "../client/join-link.ts";
 import { inventName } from "../client/names.ts";
-import { problemOf } from "../client/problems.ts";
+import { type ProblemId, problemOf } from "../client/problems.ts";
 import { openSession, type Session } from "../client/session.ts";
 import {
   type Ending,
@@ -21,34 +21,38 @@ export interface WorkOptions {
   /** Percent of the time to compute. */
   readonly throttle?: number;
   readonly name?: string;
-  /**
-   * True takes any certificate, false none but a valid one; by default a self-signed one is taken
-   * and said, as a person in a browser would.
-   */
+  /** Takes any certificate, such as the self-signed one of `--https`. */
   readonly insecureTls?: boolean;
+  /** Threads that one executor may use. */
+  readonly threads?: number;
+  /** Only what a person has to know: problems and the end. */
+  readonly quiet?: boolean;
   /** One line for people. */
   readonly log: (line: string) => void;
   /** Aborted: hands its leases back and leaves. */
   readonly signal?: AbortSignal;
 }
 
+/** How it ended. `interrupted`: the signal was aborted. */
+export type WorkEnd =
+  | { readonly kind: "finished" }
+  | { readonly kind: "interrupted" }
+  /** Something keeps this device from taking part; the message says what to do. */
+  | { readonly kind: "problem"; readonly problem: ProblemId; readonly message: string };
+
 /** A failed attempt to connect is said this often at most. */
 const SAY_AGAIN_MS = 15_000;
 
-/**
- * Volunteers until the run is finished (`finished`), the signal is aborted (`left`) or something
- * keeps this device from taking part (`problem`). Errors only where the link is none.
- */
-export async function runVolunteer(options: WorkOptions): Promise<Ending> {
-  const { log, signal } = options;
+/** Volunteers until the run is over, the signal is aborted, or this device cannot. Errors only where the link is none. */
+export async function runVolunteer(options: WorkOptions): Promise<WorkEnd> {
+  const { signal } = options;
   const { origin, token } = parseJoinLink(options.url);
-  const insecureTls = options.insecureTls ?? (await isSelfSigned(origin));
-  if (insecureTls && origin.startsWith("https:"))
-    log(
-      "The coordinator's certificate is self-signed: it is taken without a check. The link is encrypted, but nobody vouches for who is at the other end.",
-    );
+  const insecureTls = Boolean(options.insecureTls) && origin.startsWith("https:");
+  const log = options.quiet ? () => {} : options.log;
+  if (insecureTls)
+    log("Any certificate is taken: the link is encrypted, but nobody vouches for its other end.");
+  else if (await isSelfSigned(origin)) return problemEnd("self-signed", origin);
   let saidAt = Number.NEGATIVE_INFINITY;
-  const tell = narrator(log);
   const session: Session = openSession({
     origin,
     token,
@@ -57,27 +61,31 @@ export async function runVolunteer(options: WorkOptions): Promise<Ending> {
     backend: options.backend ?? "auto",
     throttle: options.throttle ?? 100,
     insecureTls,
-    openThread: () => openNodeThread({ insecureTls }),
-    onState: tell,
+    openThread: () => openNodeThread({ insecureTls, threads: options.threads }),
+    onState: narrator(log),
     onConnectError(error) {
       const now = performance.now();
       if (now - saidAt < SAY_AGAIN_MS) return;
       saidAt = now;
-      log(`No answer from ${origin} (${reasonOf(error)}); trying again`);
+      options.log(`No answer from ${origin} (${reasonOf(error)}); trying again`);
     },
-    onOutdated: () =>
-      log(
-        "This volunteer and the coordinator are of different versions: update this copy of swarmvit (git pull, npm install) and start it again.",
-      ),
   });
   const leave = () => session.leave();
   if (signal?.aborted) leave();
   signal?.addEventListener("abort", leave, { once: true });
   try {
-    return await session.done;
+    const ending = await session.done;
+    if (ending.reason === "problem") return problemEnd(ending.problem, ending.detail);
+    return { kind: ending.reason === "left" ? "interrupted" : "finished" };
   } finally {
     signal?.removeEventListener("abort", leave);
   }
+}
+
+function problemEnd(problem: ProblemId, detail: string): WorkEnd {
+  const { title, explanation, advice } = problemOf(problem, "node");
+  const message = `${title}. ${explanation} ${advice} (${problem}: ${detail})`;
+  return { kind: "problem", problem, message };
 }
 
 /** Turns changes of state into few lines: what changed, and each answered lease. */
@@ -119,10 +127,7 @@ function calm(word: string): string {
 function endingLine(ending: Ending, state: VolunteerState): string {
   const { samples, accepted, late, refused } = state.contribution;
   const total = `${accepted} contributions accepted, ${late} late, ${refused} refused, ${samples} images`;
-  if (ending.reason === "finished") return `The run is finished. ${total}`;
-  if (ending.reason === "left") return `Left. ${total}`;
-  const { title, explanation, advice } = problemOf(ending.problem);
-  return `${title}. ${explanation} ${advice} (${ending.problem}: ${ending.detail})`;
+  return ending.reason === "finished" ? `The run is finished: ${total}` : `Left: ${total}`;
 }
 
 function reasonOf(error: Error & { description?: unknown }): string {

@@ -7,14 +7,14 @@ import { findDevice } from "../client/executor-choice.ts";
 import { decodeInNode } from "../input/decode-node.ts";
 import { exposeCompute } from "./remote-compute.ts";
 
-const { port } = workerData as { port: MessagePort };
+const { port, threads } = workerData as { port: MessagePort; threads?: number };
 
 exposeCompute(
   {
     decode: decodeInNode,
     platform: `node ${process.versions.node}`,
     memoryBytes: Math.min(2 ** 30, Math.floor(totalmem() / 4)),
-    findDevice: (backend) => findDevice(backend, { kind: "node" }),
+    findDevice: (backend) => findDevice(backend, { kind: "node", threads }),
   },
   // Node's port is an EventTarget as comlink needs it; only its type says otherwise.
   port as unknown as Endpoint,
