@@ -4,8 +4,8 @@ import { dropoutThreshold, siteSeed, u24 } from "@swarmvit/shared/random";
 import * as tf from "@tensorflow/tfjs-core";
 
 export interface TfjsContext {
-  /** [N, K] → [K, N] of a weight, kept as long as the weight is. */
-  transposed(weight: tf.Tensor): tf.Tensor2D;
+  /** A weight turned as its operation likes it (always the same way), kept as long as the weight is. */
+  derived(weight: tf.Tensor, make: () => tf.Tensor): tf.Tensor;
   /** 0 where an element is dropped, 1/(1-p) where it is kept; the same for a site and its gradient. */
   mask(site: string, p: number, shape: readonly number[]): tf.Tensor;
   /** A constant that depends on its name only. */
@@ -36,8 +36,7 @@ export function createContext(
   caches: { unit: TensorCache; weights: TensorCache; constants: TensorCache },
 ): TfjsContext {
   return {
-    transposed: (weight) =>
-      caches.weights.get(`${weight.id}`, () => tf.transpose(weight)) as tf.Tensor2D,
+    derived: (weight, make) => caches.weights.get(`${weight.id}`, make),
     mask: (site, p, shape) =>
       caches.unit.get(`${site}/${p}`, () =>
         tf.tensor(dropoutMask(seed, site, p, shape), [...shape]),

@@ -2,6 +2,14 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { Activation } from "../graph.ts";
+import { onHost } from "./host-kernels.ts";
+import {
+  batchNormalise,
+  batchNormaliseGrad,
+  layerNormalise,
+  layerNormaliseGrad,
+  renormalise,
+} from "./host-normalisation.ts";
 import { columnDot, columnSum } from "./products.ts";
 
 /** Added to variances, in both kinds of normalisation. */
@@ -9,6 +17,13 @@ const EPSILON = 1e-5;
 
 /** Batch statistics: x [..., C] → y, mean, unbiased variance and rstd [C]. */
 export function batchNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, act: Activation) {
+  if (onHost()) {
+    const c = gamma.shape;
+    const attributes = { epsilon: EPSILON };
+    const results = batchNormalise([x, gamma, beta], [x.shape, c, c, c], attributes);
+    const [z, mean, variance, rstd] = results;
+    return { y: activate(z, act), mean, variance, rstd };
+  }
   const n = x.size / gamma.size;
   const mean = tf.mul(columnSum(x), 1 / n);
   const centred = tf.sub(x, mean);
@@ -42,6 +57,13 @@ export function batchNormGrad(
   dy: tf.Tensor,
   act: Activation,
 ) {
+  if (onHost() && act !== "relu") {
+    const [z] = act === "silu" ? renormalise([x, gamma, beta, mean, rstd], [x.shape], {}) : [];
+    const silu = z ? [z, tf.sigmoid(z)] : [];
+    const inputs = [x, gamma, mean, rstd, dy, ...silu];
+    const [dx, dgamma, dbeta] = batchNormaliseGrad(inputs, [x.shape, gamma.shape, gamma.shape], {});
+    return { dx, dgamma, dbeta };
+  }
   const n = x.size / gamma.size;
   const centred = tf.sub(x, mean);
   const scale = tf.mul(gamma, rstd);
@@ -56,11 +78,16 @@ export function batchNormGrad(
 
 /** Over the last axis: x [..., C] → y, and mean and rstd [...]. */
 export function layerNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) {
+  const rows = x.shape.slice(0, -1);
+  if (onHost()) {
+    const attributes = { epsilon: EPSILON };
+    const [y, mean, rstd] = layerNormalise([x, gamma, beta], [x.shape, rows, rows], attributes);
+    return { y, mean, rstd };
+  }
   const mean = tf.mean(x, -1, true);
   const centred = tf.sub(x, mean);
   const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), EPSILON));
   const y = tf.add(tf.mul(tf.mul(centred, rstd), gamma), beta);
-  const rows = x.shape.slice(0, -1);
   return { y, mean: tf.reshape(mean, rows), rstd: tf.reshape(rstd, rows) };
 }
 
@@ -72,6 +99,11 @@ export function layerNormGrad(
   rstd: tf.Tensor,
   dy: tf.Tensor,
 ) {
+  if (onHost()) {
+    const shapes = [x.shape, gamma.shape, gamma.shape];
+    const [dx, dgamma, dbeta] = layerNormaliseGrad([x, gamma, mean, rstd, dy], shapes, {});
+    return { dx, dgamma, dbeta };
+  }
   const column = [...mean.shape, 1];
   const rowScale = tf.reshape(rstd, column);
   const normal = tf.mul(tf.sub(x, tf.reshape(mean, column)), rowScale); // x̂

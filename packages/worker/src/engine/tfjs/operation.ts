@@ -56,13 +56,13 @@ export function runOperation(o: Operation, { tensor, shape }: Operands, c: TfjsC
     case "conv":
       return [[o.y, conv(tensor(o.x), tensor(o.w), o)]];
     case "convInputGrad":
-      return [[o.dx, convInputGrad(tensor(o.dy), tensor(o.w), shape(o.dx), o)]];
+      return [[o.dx, convInputGrad(tensor(o.dy), tensor(o.w), shape(o.dx), o, c)]];
     case "convWeightGrad":
       return [[o.dw, convWeightGrad(tensor(o.x), tensor(o.dy), o)]];
     case "depthwise":
       return [[o.y, depthwise(tensor(o.x), tensor(o.w), o)]];
     case "depthwiseInputGrad":
-      return [[o.dx, depthwiseInputGrad(tensor(o.dy), tensor(o.w), shape(o.dx), o)]];
+      return [[o.dx, depthwiseInputGrad(tensor(o.dy), tensor(o.w), shape(o.dx), o, c)]];
     case "depthwiseWeightGrad":
       return [[o.dw, depthwiseWeightGrad(tensor(o.x), tensor(o.dy), o)]];
     case "batchNorm": {

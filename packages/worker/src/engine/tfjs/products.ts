@@ -8,14 +8,9 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { TfjsContext } from "./context.ts";
-import {
-  type ConvShape,
-  columnDots,
-  columnSums,
-  depthwiseFilterGrad,
-  onHost,
-  patches,
-} from "./host-kernels.ts";
+import { type ConvShape, depthwiseFilterGrad, patches } from "./host-convolution.ts";
+import { onHost } from "./host-kernels.ts";
+import { columnDots, columnSums } from "./host-normalisation.ts";
 
 export interface ConvGeometry {
   readonly stride: 1 | 2;
@@ -30,7 +25,11 @@ export function linear(
   context: TfjsContext,
 ): tf.Tensor {
   // The WASM backend's fast product takes no transposed operand.
-  const y = tf.fused.matMul({ a: rows(x), b: context.transposed(w), bias });
+  const y = tf.fused.matMul({
+    a: rows(x),
+    b: context.derived(w, () => tf.transpose(w)) as tf.Tensor2D,
+    bias,
+  });
   return tf.reshape(y, [...x.shape.slice(0, -1), w.shape[0]]);
 }
 
@@ -51,13 +50,13 @@ export function linearWeightGrad(x: tf.Tensor, dy: tf.Tensor): tf.Tensor {
 /** Sum over all but the last axis: [..., C] → [C]. */
 export function columnSum(x: tf.Tensor): tf.Tensor {
   const c = x.shape.at(-1) as number;
-  return onHost() ? columnSums([x], [c], {}) : tf.sum(rows(x), 0);
+  return onHost() ? columnSums([x], [[c]], {})[0] : tf.sum(rows(x), 0);
 }
 
 /** Sum of a·b over all but the last axis: [..., C], [..., C] → [C]. */
 export function columnDot(a: tf.Tensor, b: tf.Tensor): tf.Tensor {
   const c = a.shape.at(-1) as number;
-  return onHost() ? columnDots([a, b], [c], {}) : tf.sum(rows(tf.mul(a, b)), 0);
+  return onHost() ? columnDots([a, b], [[c]], {})[0] : tf.sum(rows(tf.mul(a, b)), 0);
 }
 
 /** x [B, H, W, Cin] with w [3, 3, Cin, Cout], padded by the dilation. */
@@ -71,10 +70,13 @@ export function convInputGrad(
   w: tf.Tensor,
   shape: readonly number[],
   geometry: ConvGeometry,
+  context: TfjsContext,
 ): tf.Tensor {
-  const [, , inputs, outputs] = w.shape;
-  const flipped = tf.reverse(tf.reshape(w, [9, inputs, outputs]), 0);
-  const swapped = tf.reshape(tf.transpose(flipped, [0, 2, 1]), [3, 3, outputs, inputs]);
+  const [, , inputs, outputs] = w.shape as [number, number, number, number];
+  const swapped = context.derived(w, () => {
+    const flipped = tf.reverse(tf.reshape(w, [9, inputs, outputs]), 0);
+    return tf.reshape(tf.transpose(flipped, [0, 2, 1]), [3, 3, outputs, inputs]);
+  });
   return croppedTo(
     shape,
     tf.conv2d(
@@ -94,8 +96,8 @@ export function convWeightGrad(x: tf.Tensor, dy: tf.Tensor, geometry: ConvGeomet
   const outputs = dy.shape.at(-1) as number;
   const shape = [3, 3, s.channels, outputs];
   if (onHost()) {
-    const matrix = patches([x], [9 * s.channels, dy.size / outputs], s) as tf.Tensor2D;
-    return tf.reshape(tf.matMul(matrix, rows(dy)), shape);
+    const [matrix] = patches([x], [[9 * s.channels, dy.size / outputs]], s);
+    return tf.reshape(tf.matMul(matrix as tf.Tensor2D, rows(dy)), shape);
   }
   const grads = taps(x, s).map((tap) => tf.matMul(rows(tap), rows(dy), true, false));
   return tf.reshape(tf.stack(grads), shape);
@@ -117,9 +119,12 @@ export function depthwiseInputGrad(
   w: tf.Tensor,
   shape: readonly number[],
   { stride, dilation }: ConvGeometry,
+  context: TfjsContext,
 ): tf.Tensor {
   const c = w.shape[2] as number;
-  const flipped = tf.reshape(tf.reverse(tf.reshape(w, [9, c]), 0), [3, 3, c]);
+  const flipped = context.derived(w, () =>
+    tf.reshape(tf.reverse(tf.reshape(w, [9, c]), 0), [3, 3, c]),
+  );
   return croppedTo(shape, depthwise(spread(dy, stride), flipped, { stride: 1, dilation }));
 }
 
@@ -131,7 +136,7 @@ export function depthwiseWeightGrad(
 ): tf.Tensor {
   const s = convShape(x, dy, geometry);
   const shape = [3, 3, s.channels];
-  if (onHost()) return depthwiseFilterGrad([x, dy], shape, s);
+  if (onHost()) return depthwiseFilterGrad([x, dy], [shape], s)[0];
   return tf.reshape(tf.stack(taps(x, s).map((tap) => columnDot(tap, dy))), shape);
 }
 

@@ -1,7 +1,8 @@
 /** Sequences on TF.js: unfold and fold, attention and its gradient. */
 
 import * as tf from "@tensorflow/tfjs-core";
-import { mergeHeads, onHost, splitHeads } from "./host-kernels.ts";
+import { type AttentionShape, hostAttention, hostAttentionGrad } from "./host-attention.ts";
+import { onHost } from "./host-kernels.ts";
 
 /** [B, H, W, C] → [4B, (H/2)(W/2), C]: rows of a patch apart, then its columns. */
 export function unfold(x: tf.Tensor): tf.Tensor {
@@ -23,6 +24,15 @@ export function fold(x: tf.Tensor, shape: readonly number[]): tf.Tensor {
 
 /** qkv [S, N, 3d] → y [S, N, d], logSumExp [S, heads, N]. */
 export function attention(qkv: tf.Tensor, heads: number) {
+  if (onHost()) {
+    const { sequences: n, positions, headDim } = attentionShape(qkv, heads);
+    const shapes = [
+      [n, positions, heads * headDim],
+      [n, heads, positions],
+    ];
+    const [y, logSumExp] = hostAttention([qkv], shapes, attentionShape(qkv, heads));
+    return { y, logSumExp };
+  }
   const { q, k, v } = queriesKeysValues(qkv, heads);
   const scores = scaledScores(q, k); // [S, heads, N, N]
   const most = tf.max(scores, -1, true);
@@ -40,6 +50,10 @@ export function attentionGrad(
   dy: tf.Tensor,
   heads: number,
 ): tf.Tensor {
+  if (onHost()) {
+    const inputs = [qkv, y, logSumExp, dy];
+    return hostAttentionGrad(inputs, [qkv.shape], attentionShape(qkv, heads))[0];
+  }
   const { q, k, v } = queriesKeysValues(qkv, heads);
   const d = dy.shape.at(-1) as number;
   const scale = (d / heads) ** -0.5;
@@ -59,6 +73,11 @@ function scaledScores(q: tf.Tensor, k: tf.Tensor): tf.Tensor {
   return tf.mul(tf.matMul(q, k, false, true), (q.shape.at(-1) as number) ** -0.5);
 }
 
+function attentionShape(qkv: tf.Tensor, heads: number): AttentionShape {
+  const [sequences, positions, channels] = qkv.shape as [number, number, number];
+  return { sequences, positions, heads, headDim: channels / 3 / heads };
+}
+
 function queriesKeysValues(qkv: tf.Tensor, heads: number) {
   const d = (qkv.shape.at(-1) as number) / 3;
   const part = (i: number) => headsOf(qkv, i * d, d, heads);
@@ -69,10 +88,6 @@ function queriesKeysValues(qkv: tf.Tensor, heads: number) {
 function headsOf(x: tf.Tensor, start: number, d: number, heads: number): tf.Tensor {
   const [sequences, positions, rowChannels] = x.shape as [number, number, number];
   const headDim = d / heads;
-  if (onHost())
-    return splitHeads([x], [sequences, heads, positions, headDim], {
-      ...{ sequences, positions, heads, headDim, rowChannels, start },
-    });
   const part = d === rowChannels ? x : tf.slice(x, [0, 0, start], [sequences, positions, d]);
   return tf.transpose(tf.reshape(part, [sequences, positions, heads, headDim]), [0, 2, 1, 3]);
 }
@@ -81,10 +96,6 @@ function headsOf(x: tf.Tensor, start: number, d: number, heads: number): tf.Tens
 function merged(parts: readonly tf.Tensor[]): tf.Tensor {
   const [sequences, heads, positions, headDim] = parts[0].shape as [number, number, number, number];
   const d = heads * headDim;
-  if (onHost())
-    return mergeHeads(parts, [sequences, positions, parts.length * d], {
-      ...{ sequences, positions, heads, headDim, rowChannels: parts.length * d },
-    });
   const flat = parts.map((part) =>
     tf.reshape(tf.transpose(part, [0, 2, 1, 3]), [sequences, positions, d]),
   );
