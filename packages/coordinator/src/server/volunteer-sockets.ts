@@ -70,6 +70,7 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
     const guard = guardSocket(socket as unknown as Socket, options.limits, options);
     const silence = setTimeout(() => socket.disconnect(true), HELLO_WITHIN_MS);
     silence.unref();
+    socket.data.greeted = () => clearTimeout(silence);
     const volunteer = () => {
       const id: unknown = socket.data.volunteer;
       return typeof id === "string" && sockets.get(id) === socket ? id : undefined;
@@ -137,6 +138,7 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
 
   const bind = (socket: VolunteerSocket, id: string) => {
     const previous = sockets.get(id);
+    socket.data.greeted();
     socket.data.volunteer = id;
     sockets.set(id, socket);
     // The old one is a tab that reconnected before its socket was seen to be gone.
