@@ -11,7 +11,7 @@ import type {
 import { uniform } from "@swarmvit/shared/random";
 import type { MetricRecord, RunState, StepRecord, VolunteerRow } from "@swarmvit/shared/run";
 import express from "express";
-import { Server } from "socket.io";
+import { type Namespace, Server } from "socket.io";
 
 export interface DashboardServer {
   readonly url: string;
@@ -66,9 +66,7 @@ export async function openDashboardServer(
 
   const http = createServer(app);
   const io = new Server(http, { allowRequest: (_request, done) => done(null, !silent) });
-  const pages = io.of(NAMESPACE) as ReturnType<
-    typeof io.of
-  > as unknown as import("socket.io").Namespace<DashboardToServer, ServerToDashboard>;
+  const pages: Namespace<DashboardToServer, ServerToDashboard> = io.of(NAMESPACE);
   pages.on("connection", (socket) => {
     socket.on("control", (control, ack) => {
       controls.push(control);
@@ -109,7 +107,7 @@ export async function openDashboardServer(
     },
     interrupt() {
       silent = true;
-      io.disconnectSockets(true);
+      for (const socket of pages.sockets.values()) socket.conn.close(); // as a killed process does
     },
     restore() {
       silent = false;

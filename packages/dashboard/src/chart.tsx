@@ -188,7 +188,7 @@ function options(
     legend: { show: false },
     scales: {
       x: { time: false },
-      y: logarithmic ? { distr: 3 } : {},
+      y: logarithmic ? { distr: 3, range: logRange } : {},
     },
     axes: [
       {
@@ -230,6 +230,11 @@ function seriesOptions(line: Line, ignoreOutliers: boolean): uPlot.Series {
   };
 }
 
+/** A tight range: whole powers of ten would leave half the chart empty. */
+function logRange(_chart: uPlot, low: number | null, high: number | null): uPlot.Range.MinMax {
+  return low === null || high === null || low <= 0 ? [0.1, 10] : [low / 1.1, high * 1.1];
+}
+
 function fade(rgb: string): string {
   return rgb.replace(/^rgb\((.*)\)$/, "rgba($1, 0.28)");
 }
@@ -237,6 +242,7 @@ function fade(rgb: string): string {
 function tickLabel(value: number): string {
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size < 0.01 || size >= 1e5) return value.toExponential(0).replace("e+", "e");
+  if (size < 0.01 || size >= 1e5)
+    return value.toExponential(1).replace(".0e", "e").replace("e+", "e");
   return String(Number(value.toPrecision(4)));
 }

@@ -31,6 +31,7 @@ export interface Store {
 const NAMESPACE: typeof DASHBOARD_NAMESPACE = "/dashboard";
 const FETCH_TIMEOUT_MS = 10_000;
 const CONTROL_TIMEOUT_MS = 10_000;
+const RETRY_MS = 2000;
 const MAX_WAITING_PAGES = 50;
 /** A page with as many records may have a next one. */
 const FULL_PAGE = 1000;
@@ -105,7 +106,7 @@ export function openStore(origin = location.origin): Store {
     } catch {
       // The socket's next connect starts another attempt.
       connection.value = state.value ? "lost" : "unreachable";
-      if (socket.connected) setTimeout(() => void sync(), 2000);
+      if (socket.connected) setTimeout(() => void sync(), RETRY_MS);
     } finally {
       syncing = false;
       schedule();
@@ -116,8 +117,10 @@ export function openStore(origin = location.origin): Store {
     if (state.value) connection.value = "live";
     void sync();
   });
-  socket.on("disconnect", () => {
+  socket.on("disconnect", (reason) => {
     connection.value = state.value ? "lost" : "unreachable";
+    // Only then does the client not try again by itself.
+    if (reason === "io server disconnect") setTimeout(() => socket.connect(), RETRY_MS);
   });
   socket.on("connect_error", () => {
     connection.value = state.value ? "lost" : "unreachable";
