@@ -1,16 +1,19 @@
 /** Which executor a device computes with: one table, and the order in which `auto` tries it. */
 
 import type { Executor, ExecutorInfo, ModelConfig } from "../engine/executor.ts";
+import type { LoadModule } from "../engine/wasm/machine.ts";
 import type { BackendName } from "./compute-port.ts";
 
-export type ExecutorName = Exclude<BackendName, "auto" | "wasm" | "tfjs">;
+export type ExecutorName = Exclude<BackendName, "auto" | "tfjs">;
 
 /** Where the thread runs, as far as the choice depends on it. */
 export interface Host {
   readonly kind: "browser" | "node";
   /** In browsers: URL of the folder that holds TF.js's .wasm files, ending in "/". */
   readonly tfjsWasmUrl?: string;
-  /** Threads that one executor may use, where it can use several. */
+  /** Loads the own kernels' WASM; without it TF.js computes on WASM. */
+  readonly loadModule?: LoadModule;
+  /** Threads that one executor may use, where it can use several; 1 unless given. */
   readonly threads?: number;
 }
 
@@ -28,6 +31,7 @@ interface Entry {
 /** Loaded when chosen: a page fetches the code of one executor only. */
 const EXECUTORS: Readonly<Record<ExecutorName, Entry>> = {
   webgpu: { find: findWebgpu },
+  wasm: { find: findWasm },
   "tfjs-webgpu": { find: (host) => findTfjs("webgpu", host) },
   "tfjs-wasm": { find: (host) => findTfjs("wasm", host) },
   "tfjs-cpu": { find: (host) => findTfjs("cpu", host) },
@@ -37,22 +41,15 @@ const EXECUTORS: Readonly<Record<ExecutorName, Entry>> = {
  * The executors that a name stands for, best first: the first one that starts is taken. `hardware`
  * says whether the browser has a real GPU; a software one is slower than the processor it runs on.
  */
-export function candidates(
-  backend: BackendName,
-  host: Host["kind"],
-  hardware: boolean,
-): readonly ExecutorName[] {
+export function candidates(backend: BackendName, hardware: boolean): readonly ExecutorName[] {
+  const onProcessor: ExecutorName[] = ["wasm", "tfjs-wasm"];
   switch (backend) {
     case "auto":
-      return host === "browser" && hardware
-        ? ["webgpu", "tfjs-webgpu", "tfjs-wasm"]
-        : ["tfjs-wasm"];
+      return hardware ? ["webgpu", "tfjs-webgpu", ...onProcessor] : onProcessor;
     case "wasm":
-      return ["tfjs-wasm"];
+      return onProcessor;
     case "tfjs":
-      return host === "browser" && hardware
-        ? ["tfjs-webgpu", "tfjs-wasm", "tfjs-cpu"]
-        : ["tfjs-wasm", "tfjs-cpu"];
+      return hardware ? ["tfjs-webgpu", "tfjs-wasm", "tfjs-cpu"] : ["tfjs-wasm", "tfjs-cpu"];
     default:
       return [backend];
   }
@@ -62,7 +59,7 @@ export function candidates(
 export async function findDevice(backend: BackendName, host: Host): Promise<FoundDevice> {
   const hardware = host.kind === "browser" && (await hasHardwareGpu());
   let failure: unknown;
-  for (const name of candidates(backend, host.kind, hardware)) {
+  for (const name of candidates(backend, hardware)) {
     try {
       return await EXECUTORS[name].find(host);
     } catch (error) {
@@ -107,6 +104,21 @@ async function findWebgpu(): Promise<FoundDevice> {
       unused = undefined;
       return createWebgpuExecutor(config, own, { adapterName, software });
     },
+  };
+}
+
+async function findWasm({ loadModule, threads = 1 }: Host): Promise<FoundDevice> {
+  if (!loadModule) throw new Error("nobody says where the WASM kernels are; use tfjs-wasm");
+  const { createWasmExecutor } = await import("../engine/wasm/executor.ts");
+  await loadModule("kernels"); // fails here, not in the middle of a lease
+  return {
+    info: {
+      executor: "wasm",
+      description: `wasm, ${threads} thread${threads > 1 ? "s" : ""}`,
+      deterministic: true,
+      software: false,
+    },
+    createExecutor: (config) => createWasmExecutor(config, { loadModule, threads }),
   };
 }
 

@@ -151,6 +151,7 @@ export function openSession(options: SessionOptions): Session {
     });
     const probed = await started.port.probe(options.backend);
     if (!probed.ok) throw new Unable(probed.problem as ProblemId, probed.detail);
+    happen({ type: "device", device: probed.device });
     await started.port.setThrottle(throttle);
     hello = {
       protocol: PROTOCOL_VERSION,

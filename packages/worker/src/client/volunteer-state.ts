@@ -2,6 +2,7 @@
 
 import type {
   Abandon,
+  Device,
   Lease,
   Notice,
   Refusal,
@@ -29,6 +30,8 @@ export type Ending =
 export interface VolunteerState {
   readonly link: "offline" | "greeting" | "online";
   readonly identity?: { readonly id: string; readonly secret: string; readonly name: string };
+  /** What it computes with, once found. */
+  readonly device?: Device;
   readonly run?: RunInfo;
   readonly status?: RunStatus;
   /** The thread holds an executor of this run. */
@@ -48,6 +51,7 @@ export interface VolunteerState {
 }
 
 export type VolunteerEvent =
+  | { readonly type: "device"; readonly device: Device }
   | { readonly type: "connected" }
   | { readonly type: "disconnected" }
   | { readonly type: "welcome"; readonly welcome: Welcome }

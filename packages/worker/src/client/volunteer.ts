@@ -38,6 +38,8 @@ const SPEED_MEMORY = 0.8;
 export function advance(state: VolunteerState, event: VolunteerEvent): Advance {
   if (state.ended) return { state, effects: [] };
   switch (event.type) {
+    case "device":
+      return { state: { ...state, device: event.device }, effects: [] };
     case "connected": {
       const { identity } = state;
       const resume = identity && { id: identity.id, secret: identity.secret };

@@ -4,6 +4,7 @@ import { totalmem } from "node:os";
 import { type MessagePort, workerData } from "node:worker_threads";
 import type { Endpoint } from "comlink";
 import { findDevice } from "../client/executor-choice.ts";
+import { loadModuleFromDisk } from "../engine/wasm/modules-node.ts";
 import { decodeInNode } from "../input/decode-node.ts";
 import { exposeCompute } from "./remote-compute.ts";
 
@@ -14,7 +15,8 @@ exposeCompute(
     decode: decodeInNode,
     platform: `node ${process.versions.node}`,
     memoryBytes: Math.min(2 ** 30, Math.floor(totalmem() / 4)),
-    findDevice: (backend) => findDevice(backend, { kind: "node", threads }),
+    findDevice: (backend) =>
+      findDevice(backend, { kind: "node", loadModule: loadModuleFromDisk, threads }),
   },
   // Node's port is an EventTarget as comlink needs it; only its type says otherwise.
   port as unknown as Endpoint,

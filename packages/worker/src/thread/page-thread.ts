@@ -1,6 +1,7 @@
 /** The page's compute thread: a Web Worker that does everything heavy, so that the page stays responsive. */
 
 import { findDevice } from "../client/executor-choice.ts";
+import { fetchModule } from "../engine/wasm/modules-web.ts";
 import { createBrowserDecode } from "../input/decode-browser.ts";
 import { platformName } from "./platform-name.ts";
 import { exposeCompute } from "./remote-compute.ts";
@@ -16,6 +17,13 @@ exposeCompute({
   findDevice: (backend) =>
     findDevice(backend, {
       kind: "browser",
-      tfjsWasmUrl: new URL(import.meta.env.VITE_TFJS_WASM_PATH, location.origin).href,
+      loadModule: fetchModule,
+      threads: kernelThreads(),
+      tfjsWasmUrl: new URL(__TFJS_WASM_PATH__, location.origin).href,
     }),
 });
+
+/** Several need shared memory, which only an isolated page has; one core is left to the person. */
+function kernelThreads(): number {
+  return crossOriginIsolated ? Math.max(1, Math.min(4, navigator.hardwareConcurrency - 1)) : 1;
+}
