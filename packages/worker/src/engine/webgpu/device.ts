@@ -65,7 +65,8 @@ export async function openDevice(options: OpenOptions = {}): Promise<OpenDevice>
     throw new GpuUnavailable("no-adapter", `the WebGPU adapter opened no device: ${error}`);
   }
   const { vendor, architecture, device: model, description, isFallbackAdapter } = adapter.info;
-  const names = [vendor, architecture, model, description].filter(Boolean);
+  // Some report numbers for vendor and model beside a readable description.
+  const names = [vendor, architecture, model, description].filter((name) => /[a-z]/i.test(name));
   const adapterName = [...new Set(names)].join(" ") || "unnamed adapter";
   return {
     device,

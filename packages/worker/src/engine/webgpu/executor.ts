@@ -18,7 +18,13 @@ import { lower } from "./lower.ts";
 import { createMemory } from "./memory.ts";
 import { createNodeSum } from "./node-sum.ts";
 import { createPipelines } from "./pipelines.ts";
-import { createProgram, neededBuffers, type Program, type ProgramHost, type Region } from "./program.ts";
+import {
+  createProgram,
+  neededBuffers,
+  type Program,
+  type ProgramHost,
+  type Region,
+} from "./program.ts";
 import { createReadBack, type ReadBack } from "./read-back.ts";
 import { createWeights, fromDevice } from "./weights.ts";
 

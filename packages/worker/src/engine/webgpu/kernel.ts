@@ -91,7 +91,6 @@ export function repeat(n: number, text: (i: number) => string): string {
   return Array.from({ length: n }, (_, i) => text(i)).join("\n");
 }
 
-
 /** `act(z)` and `slope(z)` for vectors of `width`, with z limited so that exp stays finite. */
 export function activation(act: "none" | "silu" | "relu", width: Width): string {
   const t = vector(width);

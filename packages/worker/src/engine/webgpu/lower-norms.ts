@@ -26,7 +26,12 @@ function strips(l: Lowering, id: ValueId) {
   const channels = shape.at(-1) as number;
   const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
   const width = widthOf(channels);
-  return { rows, channels, vectors: channels / width, o: { width, workgroup: l.options.workgroup } };
+  return {
+    rows,
+    channels,
+    vectors: channels / width,
+    o: { width, workgroup: l.options.workgroup },
+  };
 }
 
 /** Statistics by slabs, moments, then the normalised map. */
@@ -126,11 +131,7 @@ export function lowerLayerNormGrad(l: Lowering, op: Of<"layerNormGrad">): void {
   l.emit(
     layerNormWeightGradKernel(o),
     [slabs * vectors, rows, channels, rowsPerSlab, gamma.stride / o.width],
-    [
-      ...[op.x, op.mean, op.rstd, op.dy].map((value) => ({ value })),
-      gamma.binding,
-      beta.binding,
-    ],
+    [...[op.x, op.mean, op.rstd, op.dy].map((value) => ({ value })), gamma.binding, beta.binding],
     rows * channels * 6,
   );
 }

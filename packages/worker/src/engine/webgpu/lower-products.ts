@@ -154,10 +154,7 @@ function lowerWeightGrad(l: Lowering, g: WeightGrad): void {
 }
 
 /** Depthwise 3x3, forward and (stride 1: taps backwards) input gradient. */
-export function lowerDepthwise(
-  l: Lowering,
-  o: Of<"depthwise"> | Of<"depthwiseInputGrad">,
-): void {
+export function lowerDepthwise(l: Lowering, o: Of<"depthwise"> | Of<"depthwiseInputGrad">): void {
   const forward = o.op === "depthwise";
   const [source, result] = forward ? [o.x, o.y] : [o.dy, o.dx];
   const [batch, inH, inW, channels] = l.shape(forward ? source : result);

@@ -14,7 +14,12 @@ const SLAB_BYTES = 16 * 2 ** 20;
 export interface Lowering {
   readonly options: KernelOptions;
   shape(id: ValueId): readonly number[];
-  emit(kernel: Kernel, params: readonly number[], bindings: readonly Binding[], work?: number): void;
+  emit(
+    kernel: Kernel,
+    params: readonly number[],
+    bindings: readonly Binding[],
+    work?: number,
+  ): void;
   /** Scratch memory until the next operation (bank 0 or 1), of `floats` numbers. */
   scratch(bank: 0 | 1, floats: number): Binding;
   /**

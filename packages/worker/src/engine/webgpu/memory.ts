@@ -40,7 +40,11 @@ export function createMemory(device: GPUDevice): Memory {
         if (old) bytes -= old.size;
         old?.destroy();
         const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-        const buffer = device.createBuffer({ label: name, size: Math.ceil(size / 256) * 256, usage });
+        const buffer = device.createBuffer({
+          label: name,
+          size: Math.ceil(size / 256) * 256,
+          usage,
+        });
         buffers.set(name, buffer);
         bytes += buffer.size;
       }

@@ -27,11 +27,7 @@ export interface NodeSum {
 }
 
 /** An empty sum of units whose results lie in the memory's `gradient` and `statistic` buffers. */
-export function createNodeSum(
-  memory: Memory,
-  pipelines: Pipelines,
-  workgroup: number,
-): NodeSum {
+export function createNodeSum(memory: Memory, pipelines: Pipelines, workgroup: number): NodeSum {
   const { device } = memory;
   const [copy, add]: Kernel[] = [true, false].map((mode) => accumulateKernel(mode, workgroup));
   // Levels fall strictly from bottom to top; entry i lies in slot i.

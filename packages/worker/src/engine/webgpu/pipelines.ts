@@ -38,8 +38,7 @@ export function createPipelines(device: GPUDevice): Pipelines {
     layout,
     async prepare(kernels) {
       const missing = new Map<string, Kernel>();
-      for (const kernel of kernels)
-        if (!pipelines.has(kernel.key)) missing.set(kernel.key, kernel);
+      for (const kernel of kernels) if (!pipelines.has(kernel.key)) missing.set(kernel.key, kernel);
       await Promise.all(
         [...missing].map(async ([key, kernel]) => {
           const module = device.createShaderModule({ label: key, code: kernel.code });

@@ -30,7 +30,11 @@ export interface Program {
   /** Compiles kernels and reserves memory; to be awaited before `encode`. */
   prepare(): Promise<void>;
   /** Records all dispatches; `cut` ends the current submit and returns the encoder of the next. */
-  encode(encoder: GPUCommandEncoder, submits: number, cut: () => GPUCommandEncoder): GPUCommandEncoder;
+  encode(
+    encoder: GPUCommandEncoder,
+    submits: number,
+    cut: () => GPUCommandEncoder,
+  ): GPUCommandEncoder;
   close(): void;
 }
 

@@ -30,10 +30,7 @@ export function paddedLayout(specs: readonly TensorSpec[]): PaddedLayout {
 }
 
 /** PyTorch's layouts, dense → the engine's, padded. */
-export function toDevice(
-  layout: PaddedLayout,
-  vector: Float32Array,
-): Float32Array<ArrayBuffer> {
+export function toDevice(layout: PaddedLayout, vector: Float32Array): Float32Array<ArrayBuffer> {
   const engine = toEngineLayout(layout.specs, vector);
   const padded = new Float32Array(layout.length);
   for (const { name, offset, size } of layout.specs)
@@ -90,8 +87,7 @@ export function createWeights(device: GPUDevice, config: ModelConfig): DeviceWei
     statisticsCount: table.statisticsCount,
     upload(values, running) {
       device.queue.writeBuffer(buffers.parameters, 0, toDevice(parameters, values));
-      if (running)
-        device.queue.writeBuffer(buffers.statistics, 0, toDevice(statistics, running));
+      if (running) device.queue.writeBuffer(buffers.statistics, 0, toDevice(statistics, running));
     },
     region({ role }) {
       if (role.kind === "parameter") return place(parameters, buffers.parameters, role.name);

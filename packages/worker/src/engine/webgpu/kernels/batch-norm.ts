@@ -102,11 +102,7 @@ export function batchApplyKernel(o: BatchApplyOptions): Kernel {
     {
       key: `batchApply/${o.act}/${o.residual}/${o.width}`,
       params: ["M", "C", "strip"],
-      reads: [
-        ["x", t],
-        ["coefficients", t],
-        ...(o.residual ? [["residual", t] as const] : []),
-      ],
+      reads: [["x", t], ["coefficients", t], ...(o.residual ? [["residual", t] as const] : [])],
       writes: [["y", t]],
       functions: activation(o.act, o.width),
       body: `let cv = p.C / ${o.width}u;

@@ -28,7 +28,7 @@ export function depthwiseKernel(o: DepthwiseOptions & { readonly flip: boolean }
     );
     const loads = repeat(
       spanX,
-      (c) => `let v${c} = select(${t}(0.0), x[row + px${c}], inY && in${c});`,
+      (c) => `let v${c} = select(${t}(0.0), x[row + px${c}], inY & in${c});`,
     );
     const sums = taps
       .flatMap(({ y, ky }) =>
@@ -40,7 +40,7 @@ export function depthwiseKernel(o: DepthwiseOptions & { readonly flip: boolean }
       )
       .join("\n");
     return `{ let sy = iy0 + ${r};
-let inY = sy >= 0 && sy < i32(p.inH);
+let inY = u32(sy) < p.inH;
 let row = (image * p.inH + u32(clamp(sy, 0, i32(p.inH) - 1))) * p.inW * cv + c;
 ${loads}
 ${sums} }`;
@@ -60,7 +60,7 @@ let iy0 = i32(ty0) * ${stride} - 1;
 ${repeat(9, (k) => `let w${k} = w[${k}u * cv + c];`)}
 ${repeat(
   spanX,
-  (c) => `let in${c} = ix0 + ${c} >= 0 && ix0 + ${c} < i32(p.inW);
+  (c) => `let in${c} = u32(ix0 + ${c}) < p.inW;
 let px${c} = u32(clamp(ix0 + ${c}, 0, i32(p.inW) - 1)) * cv;`,
 )}
 ${repeat(rows * columns, (i) => `var o${Math.floor(i / columns)}_${i % columns} = ${t}(0.0);`)}
@@ -80,7 +80,7 @@ export function depthwiseStridedInputGradKernel(o: DepthwiseOptions): Kernel {
   const line = (r: number) => {
     const loads = repeat(
       spanX,
-      (c) => `let v${c} = select(${t}(0.0), dy[row + px${c}], inY && in${c});`,
+      (c) => `let v${c} = select(${t}(0.0), dy[row + px${c}], inY & in${c});`,
     );
     const sums: string[] = [];
     for (let ky = 0; ky < 3; ky++)
@@ -129,9 +129,9 @@ export function depthwiseDilatedKernel(
   const where = o.grad
     ? `let uy = y - ty; let ux = x - tx;
 let sy = uy / ${o.stride}; let sx = ux / ${o.stride};
-let inside = uy >= 0 && ux >= 0 && sy * ${o.stride} == uy && sx * ${o.stride} == ux && sy < i32(p.outH) && sx < i32(p.outW);`
+let inside = (uy >= 0) & (ux >= 0) & (sy * ${o.stride} == uy) & (sx * ${o.stride} == ux) & (sy < i32(p.outH)) & (sx < i32(p.outW));`
     : `let sy = y * ${o.stride} + ty; let sx = x * ${o.stride} + tx;
-let inside = sy >= 0 && sx >= 0 && sy < i32(p.inH) && sx < i32(p.inW);`;
+let inside = (u32(sy) < p.inH) & (u32(sx) < p.inW);`;
   return kernel(
     {
       key: `depthwiseDilated/${o.grad}/${o.stride}/${o.width}`,
@@ -176,7 +176,7 @@ export function depthwiseWeightGradKernel(
     rows * columns,
     (i) => `let g${Math.floor(i / columns)}_${i % columns} = select(${t}(0.0),
 dy[((image * p.outH + min(ty0 + ${Math.floor(i / columns)}u, p.outH - 1u)) * p.outW + min(tx0 + ${i % columns}u, p.outW - 1u)) * cv + c],
-ty0 + ${Math.floor(i / columns)}u < p.outH && tx0 + ${i % columns}u < p.outW);`,
+(ty0 + ${Math.floor(i / columns)}u < p.outH) & (tx0 + ${i % columns}u < p.outW));`,
   );
   const line = (r: number) => {
     const sums: string[] = [];
@@ -185,21 +185,19 @@ ty0 + ${Math.floor(i / columns)}u < p.outH && tx0 + ${i % columns}u < p.outW);`,
       if (ky < 0 || ky > 2) continue;
       for (let x = 0; x < columns; x++)
         for (let kx = 0; kx < 3; kx++)
-          sums.push(
-            `s${ky * 3 + kx} = fma(v${x * stride + kx}, g${y}_${x}, s${ky * 3 + kx});`,
-          );
+          sums.push(`s${ky * 3 + kx} = fma(v${x * stride + kx}, g${y}_${x}, s${ky * 3 + kx});`);
     }
     return `{ let sy = iy0 + ${r};
-let inY = sy >= 0 && sy < i32(p.inH);
+let inY = u32(sy) < p.inH;
 let row = (image * p.inH + u32(clamp(sy, 0, i32(p.inH) - 1))) * p.inW * cv + c;
-${repeat(spanX, (c) => `let v${c} = select(${t}(0.0), x[row + px${c}], inY && in${c});`)}
+${repeat(spanX, (c) => `let v${c} = select(${t}(0.0), x[row + px${c}], inY & in${c});`)}
 ${sums.join("\n")} }`;
   };
   const dense = `let ix0 = i32(tx0) * ${stride} - 1;
 let iy0 = i32(ty0) * ${stride} - 1;
 ${repeat(
   spanX,
-  (c) => `let in${c} = ix0 + ${c} >= 0 && ix0 + ${c} < i32(p.inW);
+  (c) => `let in${c} = u32(ix0 + ${c}) < p.inW;
 let px${c} = u32(clamp(ix0 + ${c}, 0, i32(p.inW) - 1)) * cv;`,
 )}
 ${repeat(spanY, line)}`;
@@ -208,7 +206,7 @@ ${repeat(spanY, line)}`;
       const [y, x] = [Math.floor(i / columns), i % columns];
       return `{ let sy = i32(ty0 + ${y}u) * ${stride} + ${Math.floor(k / 3) - 1} * i32(p.dilation);
 let sx = i32(tx0 + ${x}u) * ${stride} + ${(k % 3) - 1} * i32(p.dilation);
-let inside = sy >= 0 && sx >= 0 && sy < i32(p.inH) && sx < i32(p.inW);
+let inside = (u32(sy) < p.inH) & (u32(sx) < p.inW);
 let at = select(0u, ((image * p.inH + u32(sy)) * p.inW + u32(sx)) * cv + c, inside);
 s${k} = fma(select(${t}(0.0), x[at], inside), g${y}_${x}, s${k}); }`;
     }),
@@ -259,10 +257,7 @@ function storeTile(o: DepthwiseOptions, height: string, width: string): string {
     o.rows,
     (r) => `if (ty0 + ${r}u < p.${height}) {
 let at = ((image * p.${height} + ty0 + ${r}u) * p.${width} + tx0) * cv + c;
-${repeat(
-  o.columns,
-  (c) => `if (tx0 + ${c}u < p.${width}) { y[at + ${c}u * cv] = o${r}_${c}; }`,
-)}
+${repeat(o.columns, (c) => `if (tx0 + ${c}u < p.${width}) { y[at + ${c}u * cv] = o${r}_${c}; }`)}
 }`,
   );
 }

@@ -26,7 +26,7 @@ for (var k = 0u; k < p.K; k++) {
 let z = logits[row + k];
 top = max(top, z);
 sum += z;
-ahead += select(0u, 1u, z > own || (z == own && k < label));
+ahead += select(0u, 1u, (z > own) | ((z == own) & (k < label)));
 }
 var total = 0.0;
 for (var k = 0u; k < p.K; k++) { total += exp(logits[row + k] - top); }

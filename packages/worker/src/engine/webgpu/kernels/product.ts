@@ -35,10 +35,7 @@ export function productKernel(o: ProductOptions): Kernel {
   const accumulators =
     form === "dot"
       ? repeat(tileM * tileN, (i) => `var c${Math.floor(i / tileN)}_${i % tileN} = 0.0;`)
-      : repeat(
-          tileM * groups,
-          (i) => `var c${Math.floor(i / groups)}_${i % groups} = ${tc}(0.0);`,
-        );
+      : repeat(tileM * groups, (i) => `var c${Math.floor(i / groups)}_${i % groups} = ${tc}(0.0);`);
   const loadA = repeat(tileM, (i) =>
     gather === "none"
       ? `let a${i} = a[ra${i} + k];`
@@ -140,13 +137,13 @@ function source(i: number, gather: "conv" | "convInputGrad"): string {
   if (gather === "conv")
     return `let sy${i} = y${i} * i32(p.stride) + ty;
 let sx${i} = x${i} * i32(p.stride) + tx;
-let in${i} = sy${i} >= 0 && sy${i} < i32(p.inH) && sx${i} >= 0 && sx${i} < i32(p.inW);
+let in${i} = (u32(sy${i}) < p.inH) & (u32(sx${i}) < p.inW);
 let ra${i} = select(0u, ((image${i} + u32(sy${i})) * p.inW + u32(sx${i})) * kn, in${i});`;
   // Output pixel o reads input o·stride + t, so input pixel i is read by (i - t) / stride.
   return `let uy${i} = y${i} - ty;
 let ux${i} = x${i} - tx;
 let sy${i} = uy${i} / i32(p.stride);
 let sx${i} = ux${i} / i32(p.stride);
-let in${i} = uy${i} >= 0 && ux${i} >= 0 && sy${i} * i32(p.stride) == uy${i} && sx${i} * i32(p.stride) == ux${i} && sy${i} < i32(p.inH) && sx${i} < i32(p.inW);
+let in${i} = (uy${i} >= 0) & (ux${i} >= 0) & (sy${i} * i32(p.stride) == uy${i}) & (sx${i} * i32(p.stride) == ux${i}) & (sy${i} < i32(p.inH)) & (sx${i} < i32(p.inW));
 let ra${i} = select(0u, ((image${i} + u32(sy${i})) * p.inW + u32(sx${i})) * kn, in${i});`;
 }

@@ -38,17 +38,14 @@ export function weightGradKernel(o: WeightGradOptions): Kernel {
 let y = (m / p.outW) % p.outH;
 let sy = i32(y * p.stride) + ty;
 let sx = i32(x * p.stride) + tx;
-let inside = sy >= 0 && sy < i32(p.inH) && sx >= 0 && sx < i32(p.inW);
+let inside = (u32(sy) < p.inH) & (u32(sx) < p.inW);
 let ra = select(0u, ((m / (p.outW * p.outH) * p.inH + u32(sy)) * p.inW + u32(sx)) * iv, inside);
 ${repeat(aGroups, (g) => `let a${g} = select(${ta}(0.0), a[ra + ca${g}], inside);`)}`
     : `let ra = m * iv;\n${repeat(aGroups, (g) => `let a${g} = a[ra + ca${g}];`)}`;
   const store = repeat(tileM, (i) =>
     [
       `if (i0 + ${i}u < p.I) { let row = slab * p.slabStride + (tap * p.I + i0 + ${i}u) * jv + j0 / ${columns}u;`,
-      repeat(
-        bGroups,
-        (j) => `if (j0 + ${j * columns}u < p.J) { out[row + ${j}u] = c${i}_${j}; }`,
-      ),
+      repeat(bGroups, (j) => `if (j0 + ${j * columns}u < p.J) { out[row + ${j}u] = c${i}_${j}; }`),
       "}",
     ].join("\n"),
   );
