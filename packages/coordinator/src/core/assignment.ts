@@ -17,6 +17,8 @@ export interface Candidate {
   /** Leases it holds, and wants to hold at most. */
   readonly held: number;
   readonly want: number;
+  /** Its leases keep coming to nothing: it comes last, and gets one unit at a time. */
+  readonly doubtful: boolean;
 }
 
 /** A lease that is being computed. */
@@ -53,19 +55,25 @@ export function assignFree(
   candidates: readonly Candidate[],
 ): Grant[] {
   const grants: Grant[] = [];
-  const totalSpeed = candidates.reduce((sum, { speed = 0 }) => sum + speed, 0);
+  const totalSpeed = candidates.reduce((sum, at) => sum + trusted(at), 0);
   const totalCost = candidates.reduce((sum, { backlog }) => sum + backlog, freeCost);
   // Whoever runs dry first chooses first; newcomers have no backlog and get one unit to be measured.
   const queue = candidates
     .filter(({ held, want }) => held < want)
     .map((candidate) => ({ ...candidate }))
-    .sort((a, b) => drained(a) - drained(b) || (b.speed ?? 0) - (a.speed ?? 0));
+    .sort(
+      (a, b) =>
+        Number(a.doubtful) - Number(b.doubtful) ||
+        drained(a) - drained(b) ||
+        (b.speed ?? 0) - (a.speed ?? 0),
+    );
   for (let given = true; given && !free.isEmpty(); ) {
     given = false;
     for (const candidate of queue) {
-      const { id, speed, held, want, backlog } = candidate;
+      const { id, held, want, backlog } = candidate;
+      const speed = trusted(candidate);
       if (held >= want) continue;
-      const share = speed === undefined ? 0 : (totalCost * speed) / totalSpeed - backlog;
+      const share = speed === 0 ? 0 : (totalCost * speed) / totalSpeed - backlog;
       // An idle volunteer always gets one; more only if its share asks for it.
       if (held > 0 && share < 0.5 * unitCost) continue;
       const level = Math.floor(Math.log2(Math.max(1, share / unitCost)));
@@ -94,7 +102,7 @@ export function assignBackups(
   const grants: Grant[] = [];
   const taken = new Set<number>();
   const idle = candidates
-    .filter(({ held, want }) => held === 0 && want > 0)
+    .filter(({ held, want, doubtful }) => held === 0 && want > 0 && !doubtful)
     .sort((a, b) => (b.speed ?? 0) - (a.speed ?? 0));
   const slowest = [...outstanding].sort(
     (a, b) => Number(b.late) - Number(a.late) || b.expectedAt - a.expectedAt,
@@ -133,6 +141,11 @@ export function assignBackups(
     }
   });
   return grants;
+}
+
+/** The speed that shares go by: none before it is measured, or while it is in doubt. */
+function trusted({ speed = 0, doubtful }: Candidate): number {
+  return doubtful ? 0 : speed;
 }
 
 function drained({ backlog, speed }: Candidate): number {

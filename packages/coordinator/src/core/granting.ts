@@ -5,13 +5,15 @@ import type { Unit } from "@swarmvit/shared/planner";
 import type { ShardRef } from "@swarmvit/shared/protocol";
 import { type Node, unitRange } from "@swarmvit/shared/tree";
 import type { LeaseEntry } from "./leases.ts";
-import { boundSpeed } from "./roster.ts";
+import { boundSpeed, isPromising } from "./roster.ts";
 import { emit, type SessionState } from "./state.ts";
 import { costOfUnit, isOnEma, type Work } from "./work.ts";
 
 const SHORTEST_DEADLINE_MS = 10_000;
 /** A deadline is this many times what the volunteer's own history lets expect. */
 const PATIENCE = 4;
+/** However slow it was: others may try after this, and its late answer still counts. */
+const LONGEST_DEADLINE_MS = 300_000;
 
 /** Gives a node of the open work to a volunteer. */
 export function grantLease(state: SessionState, work: Work, to: string, node: Node): void {
@@ -37,10 +39,15 @@ export function grantLease(state: SessionState, work: Work, to: string, node: No
   };
   const cost = units.reduce((sum, unit) => sum + costOfUnit(unit), 0);
   const { backlog } = backlogOf(state, to);
-  const firstMs = 1000 * options.leaseSeconds * 2 ** Math.min(6, volunteer.failures);
+  const firstMs = 1000 * options.leaseSeconds * 2 ** Math.min(4, volunteer.failures);
   const known = volunteer.speed && (backlog + cost) / volunteer.speed;
   const expectedMs = known ?? firstMs / PATIENCE;
-  const patienceMs = known ? Math.max(SHORTEST_DEADLINE_MS, PATIENCE * known) : firstMs;
+  const leaseMs = 1000 * options.leaseSeconds;
+  const longestMs = isPromising(volunteer) ? Math.max(LONGEST_DEADLINE_MS, leaseMs) : leaseMs;
+  const patienceMs = Math.min(
+    longestMs,
+    known ? Math.max(SHORTEST_DEADLINE_MS, PATIENCE * known) : firstMs,
+  );
   const entry: LeaseEntry = {
     id,
     volunteer: to,
@@ -53,7 +60,7 @@ export function grantLease(state: SessionState, work: Work, to: string, node: No
     issuedAt: now,
     expectedAt: now + expectedMs,
     deadlineAt: now + patienceMs,
-    lateAt: now + Math.min(patienceMs, 1.5 * expectedMs),
+    lateAt: isPromising(volunteer) ? now + Math.min(patienceMs, 1.5 * expectedMs) : now,
     state: "open",
     expired: false,
   };

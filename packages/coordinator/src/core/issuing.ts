@@ -5,41 +5,55 @@ import { unitRange } from "@swarmvit/shared/tree";
 import { assignBackups, assignFree, type Candidate, type Workload } from "./assignment.ts";
 import { openFreeNodes } from "./free-nodes.ts";
 import { backlogOf, grantLease } from "./granting.ts";
-import { boundSpeed, rest, type Volunteer } from "./roster.ts";
+import { boundSpeed, isPromising, rest, type Volunteer } from "./roster.ts";
 import { record, type SessionState } from "./state.ts";
 import { costOfUnit, isUnitDone, type Work, wantedAnswers } from "./work.ts";
 
-/** Leases what is free to whoever has room; backs up slow leases when nothing is free. */
+/** Leases what is free to whoever has room; what nobody gets, or comes too late, is backed up by the idle. */
 export function issueLeases(state: SessionState, work: Work): void {
   state.unfit = undefined;
   const available = state.roster.available();
-  const candidates = available
-    .filter((volunteer) => volunteer.restUntil <= state.now)
-    .map(({ id, speed, want }): Candidate => ({ id, speed, want, ...backlogOf(state, id) }));
-  if (!candidates.some(({ held, want }) => held < want)) return;
-
-  const { book } = state;
   const load = workloadOf(state, work, available);
-  const isFree = (unit: number) => book.claims(unit) < wantedAnswers(work, unit, available.length);
-  let freeUnits = 0;
+  issueFree(state, work, load, available);
+  issueBackups(state, work, load, available);
+}
+
+function issueFree(
+  state: SessionState,
+  work: Work,
+  load: Workload,
+  available: readonly Volunteer[],
+): void {
+  const candidates = candidatesOf(state, available);
+  if (!candidates.some(({ held, want }) => held < want)) return;
+  const isFree = (unit: number) =>
+    state.book.claims(unit) < wantedAnswers(work, unit, available.length);
   let freeCost = 0;
   let totalCost = 0;
   for (const unit of work.units) {
     const cost = costOfUnit(unit);
     totalCost += cost;
-    if (!isFree(unit.index)) continue;
-    freeUnits++;
-    freeCost += cost;
+    if (isFree(unit.index)) freeCost += cost;
   }
-  if (freeUnits > 0) {
-    const free = openFreeNodes(work.units.length, isFree, work.poison.isAlone);
-    const unitCost = totalCost / work.units.length;
-    const grants = assignFree(load, free, freeCost, unitCost, candidates);
-    for (const { volunteer, node } of grants) grantLease(state, work, volunteer, node);
-    if (grants.length === 0) state.unfit = whyUnfit(state, work, available, isFree);
-    return;
-  }
-  const outstanding = [...book.standing()]
+  if (freeCost === 0) return;
+  const free = openFreeNodes(work.units.length, isFree, work.poison.isAlone);
+  const unitCost = totalCost / work.units.length;
+  const grants = assignFree(load, free, freeCost, unitCost, candidates);
+  for (const { volunteer, node } of grants) grantLease(state, work, volunteer, node);
+  if (grants.length === 0) state.unfit = whyUnfit(state, work, available, isFree);
+}
+
+function issueBackups(
+  state: SessionState,
+  work: Work,
+  load: Workload,
+  available: readonly Volunteer[],
+): void {
+  const candidates = candidatesOf(state, available).filter(
+    ({ held, doubtful }) => held === 0 && !doubtful,
+  );
+  if (candidates.length === 0) return;
+  const outstanding = [...state.book.standing()]
     .filter(({ state: at, expired }) => at === "open" && !expired)
     .map(({ volunteer, node, cost, expectedAt, lateAt }) => ({
       volunteer,
@@ -48,14 +62,18 @@ export function issueLeases(state: SessionState, work: Work): void {
       expectedAt,
       late: lateAt <= state.now,
     }));
-  for (const { volunteer, node } of assignBackups(
-    load,
-    outstanding,
-    book.claims,
-    candidates,
-    state.now,
-  ))
-    grantLease(state, work, volunteer, node);
+  const grants = assignBackups(load, outstanding, state.book.claims, candidates, state.now);
+  for (const { volunteer, node } of grants) grantLease(state, work, volunteer, node);
+}
+
+/** Who may be given work now, those whose leases keep coming to nothing last. */
+function candidatesOf(state: SessionState, available: readonly Volunteer[]): Candidate[] {
+  return available
+    .filter((volunteer) => volunteer.restUntil <= state.now)
+    .map((volunteer) => {
+      const { id, speed, want } = volunteer;
+      return { id, speed, want, doubtful: !isPromising(volunteer), ...backlogOf(state, id) };
+    });
 }
 
 /** Leases past their deadline: others may be given the nodes; a late answer still counts if it is the first. */
@@ -80,7 +98,7 @@ export function expireLeases(state: SessionState): void {
   }
 }
 
-/** True when nobody else who could still help has been spared this unit. */
+/** True when nobody else who is of any use has been spared this unit. */
 export function isOnlyHope(
   state: SessionState,
   work: Work,
@@ -88,7 +106,9 @@ export function isOnlyHope(
   volunteer: string,
 ): boolean {
   const avoided = work.poison.avoided(unit);
-  return state.roster.available().every(({ id }) => id === volunteer || avoided?.has(id));
+  return state.roster
+    .available()
+    .every((other) => other.id === volunteer || avoided?.has(other.id) || !isPromising(other));
 }
 
 function workloadOf(state: SessionState, work: Work, available: readonly Volunteer[]): Workload {
@@ -99,7 +119,10 @@ function workloadOf(state: SessionState, work: Work, available: readonly Volunte
     if (avoided?.has(volunteer.id) || volunteer.tooLarge.has(size))
       return !available.some(
         (other) =>
-          !avoided?.has(other.id) && !other.tooLarge.has(size) && fits(state, work, other, unit),
+          isPromising(other) &&
+          !avoided?.has(other.id) &&
+          !other.tooLarge.has(size) &&
+          fits(state, work, other, unit),
       );
     return true;
   };

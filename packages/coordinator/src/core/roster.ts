@@ -116,6 +116,11 @@ export function isAvailable(volunteer: Volunteer): boolean {
   return volunteer.connected && !volunteer.removed && volunteer.want > 0;
 }
 
+/** False for those whose leases keep coming to nothing: no unit waits for them. */
+export function isPromising(volunteer: Volunteer): boolean {
+  return volunteer.failures < 3;
+}
+
 /** A lease came to nothing: a rest that doubles with each in a row, so that nothing runs hot. */
 export function rest(volunteer: Volunteer, now: number, baseMs: number, silent: boolean): void {
   volunteer.failures++;
