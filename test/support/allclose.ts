@@ -24,6 +24,13 @@ export function maxError(got: ArrayLike<number>, want: ArrayLike<number>): numbe
   return error;
 }
 
+/** Whether two vectors hold the same bits (test runners compare long arrays very slowly). */
+export function sameBits(a: Float32Array, b: Float32Array): boolean {
+  const bytes = (x: Float32Array) => new Uint32Array(x.buffer, x.byteOffset, x.length);
+  const other = bytes(b);
+  return a.length === b.length && bytes(a).every((bits, i) => bits === other[i]);
+}
+
 /** Largest |x|. */
 export function maxMagnitude(x: ArrayLike<number>): number {
   let most = 0;

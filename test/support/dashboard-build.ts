@@ -12,7 +12,11 @@ export async function buildDashboard(): Promise<{ folder: string; remove(): Prom
   const root = fileURLToPath(new URL("../../packages/dashboard", import.meta.url));
   await build({
     ...{ configFile: false, root, logLevel: "error" },
-    build: { outDir: folder, rollupOptions: { input: join(root, "dashboard.html") } },
+    build: {
+      outDir: folder,
+      assetsInlineLimit: 0,
+      rollupOptions: { input: join(root, "dashboard.html") },
+    },
   });
   return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
 }

@@ -37,8 +37,10 @@ export const batchNormalise = hostKernel<{ epsilon: number }>(
     let row = 0;
     for (; row + 4 * channels <= x.length; row += 4 * channels)
       for (let c = 0, i = row; c < channels; c++, i++) {
-        const [p, q] = [x[i], x[i + channels]];
-        const [r, s] = [x[i + 2 * channels], x[i + 3 * channels]];
+        const p = x[i];
+        const q = x[i + channels];
+        const r = x[i + 2 * channels];
+        const s = x[i + 3 * channels];
         sum[c] += p + q + (r + s);
         squares[c] += p * p + q * q + (r * r + s * s);
       }
@@ -73,10 +75,12 @@ export const batchNormaliseGrad = hostKernel<object>(
     const n = x.length / channels;
     const sum = new Float64Array(channels);
     const dot = new Float64Array(channels);
+    // dz, kept in dx until its sums are known
+    if (z) for (let i = 0; i < x.length; i++) dx[i] = dy[i] * s[i] * (1 + z[i] * (1 - s[i]));
+    else dx.set(dy);
     for (let row = 0; row < x.length; row += channels)
       for (let c = 0, i = row; c < channels; c++, i++) {
-        const dz = z ? dy[i] * s[i] * (1 + z[i] * (1 - s[i])) : dy[i];
-        dx[i] = dz;
+        const dz = dx[i];
         sum[c] += dz;
         dot[c] += dz * x[i];
       }
