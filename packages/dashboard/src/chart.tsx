@@ -244,5 +244,5 @@ function tickLabel(value: number): string {
   if (size === 0) return "0";
   if (size < 0.01 || size >= 1e5)
     return value.toExponential(1).replace(".0e", "e").replace("e+", "e");
-  return String(Number(value.toPrecision(4)));
+  return String(Number(value.toPrecision(size < 10 ? 3 : 5)));
 }
