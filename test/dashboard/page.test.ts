@@ -201,6 +201,7 @@ describe("the dashboard's page", { timeout: 120_000 }, () => {
       viewport: { width: look.width, height: look.height },
       colorScheme: look.colorScheme,
       fragment: `#host=${HOST_TOKEN}`,
+      bypassCSP: true, // for axe, which is injected below
     });
     await reads(page, ".live", "live");
     await page.getByText("Numbers", { exact: true }).click();

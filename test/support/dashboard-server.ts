@@ -12,6 +12,7 @@ import { uniform } from "@swarmvit/shared/random";
 import type { MetricRecord, RunState, StepRecord, VolunteerRow } from "@swarmvit/shared/run";
 import express from "express";
 import { type Namespace, Server } from "socket.io";
+import { setSecurityHeaders } from "../../packages/coordinator/src/server/security-headers.ts";
 
 export interface DashboardServer {
   readonly url: string;
@@ -48,6 +49,7 @@ export async function openDashboardServer(
   const controls: Control[] = [];
 
   const app = express();
+  app.use(setSecurityHeaders);
   app.use((_request, response, next) => {
     if (silent) response.status(503).end();
     else next();
