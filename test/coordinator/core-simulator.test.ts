@@ -86,7 +86,7 @@ describe("the core in virtual time", () => {
     let crashes = 0;
     let expired = 0;
     let refused = 0;
-    for (let seed = 1; seed <= 300; seed++) {
+    for (let seed = 1; seed <= 200; seed++) {
       const scenario = wild(seed);
       let outcome: ReturnType<typeof simulate>;
       try {
