@@ -269,7 +269,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
 
 /** Monotonic, and close to the wall clock: setting the clock must not end leases. */
 function nowMs(): number {
-  return performance.timeOrigin + performance.now();
+  return Math.round(performance.timeOrigin + performance.now());
 }
 
 function sessionOf(options: CoordinatorOptions, run: OpenRun): Session {

@@ -13,6 +13,7 @@ import { type GuardLimits, type GuardTools, guardSocket } from "./guard.ts";
 import { isLocal } from "./http.ts";
 import { isSameSecret } from "./secret.ts";
 import { openTokenBucket } from "./token-bucket.ts";
+import { waitingPackets } from "./waiting-packets.ts";
 
 export interface DashboardSocketsOptions extends GuardTools {
   readonly io: Server;
@@ -40,7 +41,6 @@ export function openDashboardSockets(options: DashboardSocketsOptions): Dashboar
   const wrongTokens = openTokenBucket(GUESSES / 60, GUESSES);
   let cursor = options.history(Number.MAX_SAFE_INTEGER).cursor;
   let sentAt = Number.NEGATIVE_INFINITY;
-  let sent = "";
 
   namespace.on("connection", (socket: DashboardSocket) => {
     const guard = guardSocket(socket as unknown as Socket, options.limits, options);
@@ -71,14 +71,16 @@ export function openDashboardSockets(options: DashboardSocketsOptions): Dashboar
         namespace.emit("history", page);
       }
       if (options.nowMs() - sentAt < STATE_EVERY_MS) return;
+      sentAt = options.nowMs();
       const state = options.state(false);
       const text = JSON.stringify(state);
-      if (text === sent) return;
-      sent = text;
-      sentAt = options.nowMs();
       const local = options.state(true);
-      for (const socket of namespace.sockets.values())
-        socket.volatile.emit("state", socket.data.local ? local : state);
+      for (const socket of namespace.sockets.values()) {
+        // Not `volatile`: that would drop the last state for good where something is under way.
+        if (socket.data.sent === text || waitingPackets(socket) > 0) continue;
+        socket.data.sent = text;
+        socket.emit("state", socket.data.local ? local : state);
+      }
     },
   };
 }

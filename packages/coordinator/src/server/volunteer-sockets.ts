@@ -23,6 +23,7 @@ import type { CoreEvent, Effect } from "../core/messages.ts";
 import { type GuardLimits, type GuardTools, guardSocket } from "./guard.ts";
 import { isSameSecret } from "./secret.ts";
 import type { Uploads } from "./uploads.ts";
+import { waitingPackets } from "./waiting-packets.ts";
 
 export interface VolunteerSocketsOptions extends GuardTools {
   readonly io: Server;
@@ -146,7 +147,7 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
   };
   const to = (id: string): VolunteerSocket | undefined => {
     const socket = sockets.get(id);
-    if (socket && waitingOf(socket) > MAX_WAITING) {
+    if (socket && waitingPackets(socket) > MAX_WAITING) {
       log(`volunteer ${id} does not read what it is sent: closing its socket`);
       socket.disconnect(true);
       return undefined;
@@ -221,9 +222,4 @@ function leaseRefusal(code: RefusalCode): Refusal {
 
 function refusal(code: RefusalCode | JoinRefusal, message: string): Refusal {
   return { ok: false, code, message };
-}
-
-/** Packets that the transport has not taken yet; engine.io sets no bound. */
-function waitingOf(socket: VolunteerSocket): number {
-  return (socket.conn as unknown as { writeBuffer?: readonly unknown[] }).writeBuffer?.length ?? 0;
 }
