@@ -91,7 +91,7 @@ async function findWebgpu(): Promise<FoundDevice> {
   const { device, adapterName, software } = await openDevice();
   const info: ExecutorInfo = {
     executor: "webgpu",
-    description: `webgpu on ${adapterName}`,
+    description: adapterName,
     deterministic: false,
     software,
   };
@@ -114,7 +114,7 @@ async function findWasm({ loadModule, threads = 1 }: Host): Promise<FoundDevice>
   return {
     info: {
       executor: "wasm",
-      description: `wasm, ${threads} thread${threads > 1 ? "s" : ""}`,
+      description: `processor, ${threads} thread${threads > 1 ? "s" : ""}`,
       deterministic: true,
       software: false,
     },

@@ -1,5 +1,7 @@
 /** What can go wrong on a device, in words: what happened, why, and what the person can do. */
 
+import type { Abandon } from "@swarmvit/shared/protocol";
+
 export type ProblemId =
   | "insecure-link"
   | "no-webgpu"
@@ -54,6 +56,22 @@ export function gpuProblem(surroundings: Surroundings): Problem | undefined {
   if (adapter === "none") return problemOf("no-adapter", userAgent);
   if (adapter === "software") return problemOf("software-gpu", userAgent);
   return undefined;
+}
+
+/** The problem behind leases that were handed back for this reason, again and again. */
+export function problemOfFailure(reason: Abandon["reason"]): ProblemId {
+  switch (reason) {
+    case "non-finite":
+      return "wrong-numbers";
+    case "out-of-memory":
+      return "out-of-memory";
+    case "device-lost":
+      return "device-lost";
+    case "weights":
+      return "download";
+    default:
+      return "error";
+  }
 }
 
 /** Everything that helps another person to help, as plain text to be copied. Holds no token. */

@@ -72,6 +72,7 @@ export function openSession(options: SessionOptions): Session {
   });
 
   const happen = (event: VolunteerEvent): void => {
+    if (state.ended) return; // a socket closing, a thread's last word
     const next = advance(state, event);
     state = next.state;
     for (const effect of next.effects) perform(effect);

@@ -13,7 +13,7 @@ import type {
 } from "@swarmvit/shared/protocol";
 import type { LeaseProgress } from "./compute-port.ts";
 import { addVerdict } from "./contribution.ts";
-import type { ProblemId } from "./problems.ts";
+import { problemOfFailure } from "./problems.ts";
 import type {
   Advance,
   Ending,
@@ -159,7 +159,11 @@ function leased(state: VolunteerState, lease: Lease): Advance {
     const abandon = { lease: lease.lease, reason: "paused" } as const;
     return { state, effects: [{ type: "abandon", abandon }] };
   }
-  const held = { ...state, leases: [...state.leases, { lease, stage: "queued" as const }] };
+  const held = {
+    ...state,
+    status: movedOn(state.status, lease),
+    leases: [...state.leases, { lease, stage: "queued" as const }],
+  };
   const next = schedule(held);
   const started = next.effects.some((e) => e.type === "compute" && e.lease === lease);
   if (started) return next;
@@ -167,8 +171,11 @@ function leased(state: VolunteerState, lease: Lease): Advance {
 }
 
 function progressed(state: VolunteerState, progress: LeaseProgress): VolunteerState {
-  if (!holds(state, progress.lease)) return state;
-  if (!(progress.samples > 0 && progress.milliseconds > 0)) return { ...state, progress };
+  const held = state.leases.find(({ lease }) => lease.lease === progress.lease);
+  if (!held) return state;
+  // Images trained on: an evaluation takes a third of the time and would blur the figure.
+  const measured = held.lease.kind === "gradient" && progress.samples > 0;
+  if (!measured || progress.milliseconds <= 0) return { ...state, progress };
   const speed = (1000 * progress.samples) / progress.milliseconds;
   const before = state.imagesPerSecond;
   const imagesPerSecond = before > 0 ? SPEED_MEMORY * before + (1 - SPEED_MEMORY) * speed : speed;
@@ -240,19 +247,10 @@ function noticed(state: VolunteerState, notice: Notice): Advance {
   });
 }
 
-function problemOfFailure(reason: Abandon["reason"]): ProblemId {
-  switch (reason) {
-    case "non-finite":
-      return "wrong-numbers";
-    case "out-of-memory":
-      return "out-of-memory";
-    case "device-lost":
-      return "device-lost";
-    case "weights":
-      return "download";
-    default:
-      return "error";
-  }
+/** Statuses are sparse and may be lost: a gradient asked for at a newer step says that the run is there. */
+function movedOn(status: RunStatus | undefined, lease: Lease): RunStatus | undefined {
+  if (!status || lease.kind !== "gradient" || lease.step <= status.step) return status;
+  return { ...status, step: lease.step };
 }
 
 /** Starts the next lease where nothing is being computed. */

@@ -3,7 +3,7 @@
 import { Contribution } from "./contribution.tsx";
 import { Invite } from "./invite.tsx";
 import { joined, run, runUnreachable, volunteer } from "./join-store.ts";
-import { Notices } from "./notices.tsx";
+import { Notices, Problems } from "./notices.tsx";
 import { Progress } from "./progress.tsx";
 import { Welcome } from "./welcome.tsx";
 import { Work } from "./work.tsx";
@@ -27,7 +27,7 @@ export function App() {
       <main>
         {!state && <Welcome />}
         {state && <Work state={state} />}
-        <Notices />
+        <Problems />
         {state && <Contribution state={state} />}
         {(run.value || state?.run) && <Progress state={state} />}
         {runUnreachable.value && !joined.value && (
@@ -35,6 +35,7 @@ export function App() {
             The coordinator does not answer. Check that it is running, then reload this page.
           </p>
         )}
+        <Notices />
         {state && !state.ended && <Invite />}
       </main>
       <footer>

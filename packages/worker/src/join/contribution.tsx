@@ -11,7 +11,7 @@ export function Contribution({ state }: { state: VolunteerState }) {
       <h2 id="mine-title">
         My contribution{state.identity && <small> as {state.identity.name}</small>}
       </h2>
-      <dl class="facts">
+      <dl class="facts four">
         <div>
           <dt>Images</dt>
           <dd>{formatCount(samples)}</dd>

@@ -4,14 +4,20 @@ import { useSignal } from "@preact/signals";
 import { type Problem, problemDetails } from "../client/problems.ts";
 import { hidden, joined, notice, problem, surroundings, volunteer } from "./join-store.ts";
 
+/** Why this device has stopped. */
+export function Problems() {
+  return problem.value ? <ProblemCard problem={problem.value} /> : null;
+}
+
+/** Why it is slower than it could be. */
 export function Notices() {
+  const onGpu = volunteer.value?.device && volunteer.value.device.executor !== "wasm";
   return (
     <>
-      {problem.value && <ProblemCard problem={problem.value} />}
-      {notice.value && !problem.value && <ProblemCard problem={notice.value} />}
       {joined.value && hidden.value && (
         <p class="card notice">This tab is in the background: browsers may slow it down.</p>
       )}
+      {notice.value && !problem.value && !onGpu && <ProblemCard problem={notice.value} />}
     </>
   );
 }

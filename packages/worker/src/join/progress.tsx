@@ -23,7 +23,7 @@ export function Progress({ state }: { state: VolunteerState | undefined }) {
         max={Math.max(1, totalSteps)}
         aria-label={`Step ${step} of ${totalSteps}`}
       />
-      <dl class="facts">
+      <dl class="facts four">
         <div>
           <dt>Step</dt>
           <dd>

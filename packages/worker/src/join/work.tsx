@@ -82,7 +82,7 @@ function Facts({ state }: { state: VolunteerState }) {
           {status && <small> of {status.totalSteps}</small>}
         </dd>
       </div>
-      <div>
+      <div class="wide">
         <dt>Computes on</dt>
         <dd class="words">{state.device?.description ?? "–"}</dd>
       </div>
