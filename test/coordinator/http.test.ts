@@ -1,11 +1,14 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, get } from "node:http";
+import { get as getTls } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { RunState } from "@swarmvit/shared/run";
+import { io } from "socket.io-client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Cluster, openCluster } from "../support/cluster.ts";
+import { selfSignedCertificate } from "../../packages/coordinator/src/cli/certificate.ts";
+import { type Cluster, HELLO, openCluster } from "../support/cluster.ts";
 
 let cluster: Cluster;
 let url: string;
@@ -132,6 +135,35 @@ describe("pages and ports", () => {
     } finally {
       await other.close();
       taken.close();
+    }
+  });
+});
+
+describe("https", () => {
+  it("serves pages and sockets with a certificate", async () => {
+    const tls = await selfSignedCertificate(join(cluster.directory, "tls"), [], new Date());
+    const other = await openCluster({ options: { tls } });
+    try {
+      const { url: secure } = other.coordinator;
+      expect(secure).toMatch(/^https:/);
+      const status = await new Promise((resolve, reject) => {
+        const options = { rejectUnauthorized: false };
+        getTls(`${secure}/healthz`, options, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        }).on("error", reject);
+      });
+      expect(status).toBe(200);
+      const socket = io(`${secure}/volunteer`, {
+        transports: ["websocket"],
+        forceNew: true,
+        rejectUnauthorized: false,
+      });
+      const welcome = await socket.timeout(10_000).emitWithAck("hello", HELLO);
+      expect(welcome.ok).toBe(true);
+      socket.disconnect();
+    } finally {
+      await other.close();
     }
   });
 });

@@ -4,7 +4,7 @@
  */
 
 import { createHmac, randomBytes } from "node:crypto";
-import type { Control, Lease } from "@swarmvit/shared/protocol";
+import type { Control } from "@swarmvit/shared/protocol";
 import type { MetricRecord, RunState } from "@swarmvit/shared/run";
 import type { CoreEvent, Effect } from "./core/messages.ts";
 import type { SessionOptions } from "./core/options.ts";
@@ -14,7 +14,7 @@ import { ADMISSION_DEFAULTS, type AdmissionLimits } from "./server/admission.ts"
 import { openDashboardSockets } from "./server/dashboard-sockets.ts";
 import { GUARD_DEFAULTS, type GuardLimits } from "./server/guard.ts";
 import { createHttpApp } from "./server/http.ts";
-import { openPublishedVectors, type PublishedVectors } from "./server/published-vectors.ts";
+import { openPublishedVectors } from "./server/published-vectors.ts";
 import { createSocketServer } from "./server/server.ts";
 import { openUploads } from "./server/uploads.ts";
 import { openVolunteerSockets } from "./server/volunteer-sockets.ts";
@@ -96,7 +96,6 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   const history = (since: number) => session.history(since);
   const published = openPublishedVectors();
   published.add(run.start);
-  const pinWeights = openPins(published);
   const uploads = openUploads(limits.uploadBytes);
   const traffic = { bytesOut: 0 };
   const stateListeners = new Set<(state: RunState) => void>();
@@ -150,11 +149,10 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     log,
   });
   const control = (action: Control["action"]) => dispatch({ type: "control", action });
-  const { hostToken } = options;
   const dashboards = openDashboardSockets({
     io,
     limits,
-    hostToken,
+    hostToken: options.hostToken,
     state,
     history,
     control,
@@ -198,7 +196,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     else if (effect.type === "record") write(effect.record);
     else if (effect.type === "finished") finish({ reason: effect.reason, detail: effect.detail });
     else {
-      if (effect.type === "lease") pinWeights(effect.lease);
+      if (effect.type === "lease") published.pin(effect.lease);
       volunteers.send(effect);
     }
   }
@@ -288,20 +286,6 @@ function sessionOf(options: CoordinatorOptions, run: OpenRun): Session {
     history,
     checkpoints,
   });
-}
-
-/** Keeps an evaluation's weights served as long as it lasts. */
-function openPins(published: PublishedVectors): (lease: Lease) => void {
-  let step = -1;
-  let pinned = new Set<string>();
-  return (lease) => {
-    if (lease.kind !== "evaluation") return;
-    if (lease.step !== step) pinned = new Set();
-    step = lease.step;
-    pinned.add(lease.weights);
-    if (lease.statistics) pinned.add(lease.statistics);
-    published.pin(pinned);
-  };
 }
 
 function originOf({ tls, host }: CoordinatorOptions, port: number): string {

@@ -1,0 +1,150 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { floatsOf } from "@swarmvit/shared/bytes";
+import { halfTable, toHalf } from "@swarmvit/shared/float16";
+import { encodeFrame, type FrameId } from "@swarmvit/shared/frame";
+import { initialParameters, initialStatistics } from "@swarmvit/shared/init";
+import { nullGradients } from "@swarmvit/shared/null-gradients";
+import { parameterTable } from "@swarmvit/shared/parameters";
+import { afterEach, describe, expect, it } from "vitest";
+import type { VectorSetup } from "../../packages/coordinator/src/vectors/vector-work.ts";
+import {
+  inlineVectors,
+  threadVectors,
+  type Vectors,
+} from "../../packages/coordinator/src/vectors/vectors.ts";
+
+const table = parameterTable("xxs", 2);
+const directory = mkdtempSync(join(tmpdir(), "swarmvit-test-"));
+const opened: Vectors[] = [];
+const SETUP: VectorSetup = {
+  variant: "xxs",
+  classes: ["a", "b"],
+  codec: "f32",
+  recipe: "small",
+  weightDecay: 0.01,
+  checkpointDirectory: join(directory, "checkpoints"),
+};
+const start = async (open: (setup: VectorSetup) => Vectors, setup: Partial<VectorSetup> = {}) => {
+  const vectors = open({ ...SETUP, ...setup });
+  opened.push(vectors);
+  const first = await vectors.initialize(initialParameters(table, 3), initialStatistics(table));
+  return { vectors, first };
+};
+afterEach(async () => {
+  for (const vectors of opened.splice(0)) await vectors.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const idOf = (index: number, codec: "f32" | "f16" = "f32"): FrameId => ({
+  run: "0123456789abcdef",
+  kind: "gradient",
+  codec,
+  step: 0,
+  level: 0,
+  index,
+  samples: 2,
+  lease: index,
+  token: "00112233445566778899aabbccddeeff",
+});
+const frame = (index: number, gradient: Float32Array, codec: "f32" | "f16" = "f32") =>
+  encodeFrame(idOf(index, codec), table, {
+    report: { loss: 1, top1: 0, top5: 2, computeMs: 1 },
+    statistics: new Float32Array(table.statisticsCount).fill(2),
+    gradient,
+  });
+const ramp = (scale: number) =>
+  Float32Array.from({ length: table.parameterCount }, (_, i) => ((i % 1000) + 1) * scale);
+const SIZES = [{ height: 64, width: 64 }];
+const left = { level: 0, index: 0 };
+const right = { level: 0, index: 1 };
+const root = { level: 1, index: 0 };
+
+/** Two units, summed and applied. */
+const step = async (vectors: Vectors, gradients: readonly Float32Array[], codec?: "f16") => {
+  for (const [i, gradient] of gradients.entries()) {
+    const result = await vectors.verify(frame(i, gradient, codec), idOf(i, codec), SIZES);
+    expect(result).toMatchObject({ ok: true });
+  }
+  await vectors.add(0, root, left, right);
+  return vectors.commit(0, root, 4, 0.01);
+};
+
+describe("long vectors", () => {
+  it("give the same bits inline and in the thread", async () => {
+    const results = [];
+    for (const open of [inlineVectors, threadVectors]) {
+      const { vectors, first } = await start(open);
+      const committed = await step(vectors, [ramp(1e-3), ramp(-2e-3)]);
+      expect(committed.finite).toBe(true);
+      expect(committed.gradNorm).toBeGreaterThan(0);
+      expect(committed.weights.parameters).not.toBe(first.weights.parameters);
+      results.push([first.weights, committed.weights, committed.gradNorm]);
+    }
+    expect(results[0]).toEqual(results[1]);
+  });
+
+  it("report a wrong call as its error and go on", async () => {
+    const { vectors } = await start(threadVectors);
+    await expect(vectors.commit(0, root, 4, 0.01)).rejects.toThrow(
+      /node 1:0 of step 0 is not filled/,
+    );
+    expect((await step(vectors, [ramp(1), ramp(1)])).finite).toBe(true);
+  });
+
+  it("publish what half precision can say where gradients travel in it", async () => {
+    const { vectors } = await start(inlineVectors, { codec: "f16" });
+    const { vectors: published } = await step(vectors, [ramp(1e-3), ramp(1e-3)], "f16");
+    const values = floatsOf(published[0].bytes);
+    const halves = halfTable();
+    expect(values.every((x) => halves[toHalf(x)] === x)).toBe(true);
+  });
+
+  it("change nothing when the sum overflows", async () => {
+    const { vectors, first } = await start(inlineVectors);
+    const huge = new Float32Array(table.parameterCount).fill(3e38);
+    const committed = await step(vectors, [huge, huge]);
+    expect(committed).toMatchObject({ finite: false, weights: first.weights });
+  });
+
+  it("clip the averaged gradient, and tell its norm before", async () => {
+    const plain = await start(inlineVectors);
+    const clipped = await start(inlineVectors, { clipGrad: 1e-9 });
+    const a = await step(plain.vectors, [ramp(1), ramp(1)]);
+    const b = await step(clipped.vectors, [ramp(1), ramp(1)]);
+    expect(a.gradNorm).toBe(b.gradNorm);
+    expect(a.weights.parameters).not.toBe(b.weights.parameters);
+  });
+
+  it("take zeros only where the gradient is null at every unit's size", async () => {
+    const { vectors } = await start(inlineVectors);
+    const verify = (gradient: Float32Array, sizes: typeof SIZES) =>
+      vectors.verify(frame(0, gradient), idOf(0), sizes);
+    const small = { height: 64, width: 64 };
+    const large = { height: 96, width: 96 };
+    const gradient = ramp(1);
+    const nulls = nullGradients("xxs", 64, 64);
+    for (const { name, shape, offset, size } of table.parameters) {
+      if (nulls.tensors.has(name)) gradient.fill(0, offset, offset + size);
+      const rows = nulls.rows.get(name);
+      const row = size / shape[0];
+      if (rows) gradient.fill(0, offset + rows.first * row, offset + rows.end * row);
+    }
+    expect(await verify(gradient, [small, large])).toMatchObject({ ok: true });
+    const spoil = (name: string, first: number, end: number) => {
+      const spoiled = gradient.slice();
+      const { offset, shape, size } = table.parameters.find((spec) => spec.name === name)!;
+      const row = size / shape[0];
+      return spoiled.fill(0, offset + first * row, offset + end * row);
+    };
+    // At 64x64 the last stage attends over one position, so only the values' rows must be there.
+    const qkv = "stages.4.1.transformer.0.attn.qkv.weight";
+    expect(await verify(spoil(qkv, 192, 288), [small])).toMatchObject({ ok: false, code: "ZERO" });
+    expect(await verify(spoil("head.fc.bias", 0, 2), [small])).toMatchObject({
+      ok: false,
+      code: "ZERO",
+      detail: expect.stringContaining("head.fc.bias"),
+    });
+  });
+});
