@@ -245,7 +245,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   });
   const url = originOf(options, port);
   joinUrl = `${url}/${options.joinToken ? `#${options.joinToken}` : ""}`;
-  dispatch({ type: "tick" });
+  dispatch({ type: "opened", resumedFrom: run.restored?.entry.file });
 
   return {
     url,

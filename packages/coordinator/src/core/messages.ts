@@ -36,6 +36,8 @@ export interface PublishedWeights {
 }
 
 export type CoreEvent =
+  /** The doors are open; first event of every start. Written to the log. */
+  | { type: "opened"; resumedFrom?: string }
   /** A socket said hello, with the right token and build (the shell's business). Answered by `answer` with the same request id. */
   | { type: "hello"; request: number; hello: Hello }
   | { type: "want"; volunteer: string; want: Want }

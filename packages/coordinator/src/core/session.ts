@@ -70,6 +70,9 @@ export function openSession(options: SessionOptions): Session {
 
 function take(state: SessionState, event: CoreEvent): void {
   switch (event.type) {
+    case "opened":
+      recordEvent(state, event.resumedFrom ? "resumed" : "started", event.resumedFrom);
+      break;
     case "hello":
       hello(state, event.request, event.hello);
       break;
