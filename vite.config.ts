@@ -1,12 +1,11 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
 
 const ROOT = fileURLToPath(new URL(".", import.meta.url));
-const OUTPUT = join(ROOT, "dist/pages");
 
 /** Page in the output → its source. The coordinator serves them at /, /dashboard … */
 const PAGES: Readonly<Record<string, string>> = {
@@ -36,7 +35,7 @@ export default defineConfig({
     __TFJS_WASM_PATH__: JSON.stringify(`/${TFJS_FOLDER}/`),
   },
   build: {
-    outDir: OUTPUT,
+    outDir: join(ROOT, "dist/pages"),
     emptyOutDir: true,
     target: "es2022",
     // Data URLs would be one more thing for the content security policy to allow.
@@ -65,13 +64,17 @@ function tfjsBinaries(): Plugin {
 
 /** Moves the pages from their sources' paths to the top of the output, and says which build they are. */
 function pagesAtTop(): Plugin {
+  let output = "";
   return {
     name: "pages-at-top",
+    configResolved({ root, build }) {
+      output = resolve(root, build.outDir);
+    },
     closeBundle() {
       for (const [page, source] of Object.entries(PAGES))
-        if (existsSync(join(OUTPUT, source))) renameSync(join(OUTPUT, source), join(OUTPUT, page));
-      rmSync(join(OUTPUT, "packages"), { recursive: true, force: true });
-      writeFileSync(join(OUTPUT, "build.json"), `${JSON.stringify({ build: BUILD_ID })}\n`);
+        if (existsSync(join(output, source))) renameSync(join(output, source), join(output, page));
+      rmSync(join(output, "packages"), { recursive: true, force: true });
+      writeFileSync(join(output, "build.json"), `${JSON.stringify({ build: BUILD_ID })}\n`);
     },
   };
 }

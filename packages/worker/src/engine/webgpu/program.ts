@@ -29,12 +29,21 @@ export interface Program {
   region(id: ValueId): Region;
   /** Compiles kernels and reserves memory; to be awaited before `encode`. */
   prepare(): Promise<void>;
-  /** Records all dispatches; `cut` ends the current submit and returns the encoder of the next. */
+  /**
+   * Records all dispatches in `submits` parts of similar work; `cut` ends the current submit and
+   * returns the encoder of the next.
+   */
   encode(
     encoder: GPUCommandEncoder,
     submits: number,
     cut: () => GPUCommandEncoder,
   ): GPUCommandEncoder;
+  /** Records some dispatches only, again and again: for measuring kernels one by one. */
+  encodeOnly(
+    encoder: GPUCommandEncoder,
+    chosen: (dispatch: Dispatch) => boolean,
+    times: number,
+  ): void;
   close(): void;
 }
 
@@ -102,6 +111,16 @@ export function createProgram(plan: Plan, host: ProgramHost): Program {
 
   let groups: GPUBindGroup[] = [];
   let generation = -1;
+  const bind = () => {
+    if (generation !== memory.generation) groups = dispatches.map(groupOf);
+    generation = memory.generation;
+  };
+  const record = (pass: GPUComputePassEncoder, dispatch: Dispatch, group: GPUBindGroup) => {
+    pass.setPipeline(pipelines.pipeline(dispatch.kernel));
+    pass.setBindGroup(0, group);
+    const count = Math.ceil(invocationsOf(dispatch) / dispatch.kernel.workgroup);
+    pass.dispatchWorkgroups(Math.min(count, MAX_GROUPS), Math.ceil(count / MAX_GROUPS));
+  };
   const totalWork = dispatches.reduce((sum, { work }) => sum + work, 0);
   return {
     plan,
@@ -112,30 +131,29 @@ export function createProgram(plan: Plan, host: ProgramHost): Program {
       await memory.reserve(needs);
       await pipelines.prepare(dispatches.map(({ kernel }) => kernel));
     },
+    encodeOnly(encoder, chosen, times) {
+      bind();
+      const pass = encoder.beginComputePass();
+      for (let i = 0; i < times; i++)
+        dispatches.forEach((dispatch, index) => {
+          if (chosen(dispatch)) record(pass, dispatch, groups[index]);
+        });
+      pass.end();
+    },
     encode(first, submits, cut) {
-      if (generation !== memory.generation) {
-        groups = dispatches.map(groupOf);
-        generation = memory.generation;
-      }
+      bind();
       let encoder = first;
       let pass = encoder.beginComputePass();
       let [done, part] = [0, 1];
-      let current: GPUComputePipeline | undefined;
       dispatches.forEach((dispatch, i) => {
         if (done >= (totalWork * part) / submits) {
           pass.end();
           encoder = cut();
           pass = encoder.beginComputePass();
-          current = undefined;
           part++;
         }
         done += dispatch.work;
-        const pipeline = pipelines.pipeline(dispatch.kernel);
-        if (pipeline !== current) pass.setPipeline(pipeline);
-        current = pipeline;
-        pass.setBindGroup(0, groups[i]);
-        const count = Math.ceil(invocationsOf(dispatch) / dispatch.kernel.workgroup);
-        pass.dispatchWorkgroups(Math.min(count, MAX_GROUPS), Math.ceil(count / MAX_GROUPS));
+        record(pass, dispatch, groups[i]);
       });
       pass.end();
       return encoder;

@@ -1,0 +1,238 @@
+/**
+ * Batch norm over the rows of [R, C], fused with its activation. Sums are taken over fixed chunks
+ * of rows, so the bits do not depend on who computes which chunk.
+ */
+
+import { address, bytes, int } from "./command";
+import { fma, put, sigmoid4, siluSlope4 } from "./vector";
+
+const EPSILON = 1e-5;
+/** Floats of a band: channels pass over it one group after the other while it stays in cache. */
+const BAND = 2048;
+
+export const NONE = 0;
+export const SILU = 1;
+export const RELU = 2;
+
+// @ts-expect-error: decorator
+@inline
+function activate(z: v128, act: i32): v128 {
+  if (act == SILU) return f32x4.mul(z, sigmoid4(z));
+  if (act == RELU) return f32x4.pmax(z, f32x4.splat(0));
+  return z;
+}
+
+/**
+ * Per chunk, sums of x - s and (x - s)², s being the chunk's first row: one pass, no cancellation.
+ * Arguments: x, parts [chunk][2][C], R, C, rows of a chunk.
+ */
+export function batchNormSums(command: usize, task: i32): void {
+  const c = int(command, 3);
+  const chunk = int(command, 4);
+  const row = task * chunk;
+  const rows = min(chunk, int(command, 2) - row);
+  const x = address(command, 0) + bytes(row * c);
+  const parts = address(command, 1) + bytes(task * 2 * c);
+  const pixel = bytes(c);
+  for (let i = 0; i < c; i += 8) {
+    let p = x + bytes(i);
+    const t0 = v128.load(p);
+    const t1 = v128.load(p, 16);
+    let s0 = f32x4.splat(0);
+    let s1 = s0;
+    let q0 = s0;
+    let q1 = s0;
+    for (let r = 1; r < rows; r++) {
+      p += pixel;
+      const d0 = f32x4.sub(v128.load(p), t0);
+      const d1 = f32x4.sub(v128.load(p, 16), t1);
+      s0 = f32x4.add(s0, d0);
+      s1 = f32x4.add(s1, d1);
+      q0 = fma(d0, d0, q0);
+      q1 = fma(d1, d1, q1);
+    }
+    const out = parts + bytes(i);
+    put(out, s0, c - i);
+    put(out + 16, s1, c - i - 4);
+    put(out + pixel, q0, c - i);
+    put(out + pixel + 16, q1, c - i - 4);
+  }
+}
+
+/**
+ * Mean, unbiased variance and 1/sqrt(biased variance + ε), chunks merged in order in float64.
+ * Arguments: x, parts, R, C, rows of a chunk, chunks, mean, variance, rstd; a task is 16 channels.
+ */
+export function batchNormFinish(command: usize, task: i32): void {
+  const x = address(command, 0);
+  const parts = address(command, 1);
+  const rows = int(command, 2);
+  const c = int(command, 3);
+  const chunk = int(command, 4);
+  const chunks = int(command, 5);
+  const end = min(c, (task + 1) * 16);
+  for (let i = task * 16; i < end; i++) {
+    let n: f64 = 0;
+    let mean: f64 = 0;
+    let squares: f64 = 0;
+    for (let k = 0; k < chunks; k++) {
+      const m = <f64>min(chunk, rows - k * chunk);
+      const part = parts + bytes(k * 2 * c + i);
+      const sum = <f64>f32.load(part);
+      const shift = <f64>f32.load(x + bytes(k * chunk * c + i));
+      const spread = <f64>f32.load(part + bytes(c)) - (sum * sum) / m;
+      const away = shift + sum / m - mean;
+      squares += spread + (away * away * n * m) / (n + m);
+      n += m;
+      mean += (away * m) / n;
+    }
+    squares = max(squares, 0);
+    const at = bytes(i);
+    f32.store(address(command, 6) + at, <f32>mean);
+    f32.store(address(command, 7) + at, <f32>(squares / (n - 1)));
+    f32.store(address(command, 8) + at, <f32>(1 / Math.sqrt(squares / n + EPSILON)));
+  }
+}
+
+/** rstd of running statistics. Arguments: variance, rstd, C; one task. */
+export function batchNormRunning(command: usize): void {
+  const c = int(command, 2);
+  for (let i = 0; i < c; i++) {
+    const variance = <f64>f32.load(address(command, 0) + bytes(i));
+    f32.store(address(command, 1) + bytes(i), <f32>(1 / Math.sqrt(variance + EPSILON)));
+  }
+}
+
+/**
+ * y = act(gamma·rstd·(x - mean) + beta).
+ * Arguments: x, gamma, beta, mean, rstd, y, R, C, rows of a task, act.
+ */
+export function batchNormApply(command: usize, task: i32): void {
+  const act = int(command, 9);
+  if (act == SILU) applyRows(command, task, SILU);
+  else if (act == RELU) applyRows(command, task, RELU);
+  else applyRows(command, task, NONE);
+}
+
+// @ts-expect-error: decorator
+@inline
+function applyRows(command: usize, task: i32, act: i32): void {
+  const gamma = address(command, 1);
+  const beta = address(command, 2);
+  const mean = address(command, 3);
+  const rstd = address(command, 4);
+  const c = int(command, 7);
+  const block = int(command, 8);
+  const row = task * block;
+  const rows = min(block, int(command, 6) - row);
+  let x = address(command, 0) + bytes(row * c);
+  let y = address(command, 5) + bytes(row * c);
+  for (let r = 0; r < rows; r++) {
+    for (let i = 0; i < c; i += 4) {
+      const at = bytes(i);
+      const scale = f32x4.mul(v128.load(gamma + at), v128.load(rstd + at));
+      const centred = f32x4.sub(v128.load(x + at), v128.load(mean + at));
+      put(y + at, activate(fma(centred, scale, v128.load(beta + at)), act), c - i);
+    }
+    x += bytes(c);
+    y += bytes(c);
+  }
+}
+
+/**
+ * dz = dy·act'(z), stored, and per chunk Σ dz and Σ dz·x̂ (of beta and gamma).
+ * Arguments: x, gamma, beta, mean, rstd, dy, dz, beta's parts [chunk][C], gamma's parts, R, C,
+ * rows of a chunk, act. Without an activation dz is dy and nothing is stored.
+ */
+export function batchNormGradSums(command: usize, task: i32): void {
+  const act = int(command, 12);
+  if (act == SILU) gradSums(command, task, SILU);
+  else if (act == RELU) gradSums(command, task, RELU);
+  else gradSums(command, task, NONE);
+}
+
+// @ts-expect-error: decorator
+@inline
+function gradSums(command: usize, task: i32, act: i32): void {
+  const c = int(command, 10);
+  const chunk = int(command, 11);
+  const row = task * chunk;
+  const rows = min(chunk, int(command, 9) - row);
+  const band = max(1, BAND / c);
+  const pixel = bytes(c);
+  const betaPart = address(command, 7) + bytes(task * c);
+  const gammaPart = address(command, 8) + bytes(task * c);
+  for (let start = 0; start < rows; start += band) {
+    const count = min(band, rows - start);
+    const offset = bytes((row + start) * c);
+    for (let i = 0; i < c; i += 4) {
+      const at = bytes(i);
+      const gamma = v128.load(address(command, 1) + at);
+      const beta = v128.load(address(command, 2) + at);
+      const mean = v128.load(address(command, 3) + at);
+      const rstd = v128.load(address(command, 4) + at);
+      let x = address(command, 0) + offset + at;
+      let dy = address(command, 5) + offset + at;
+      let dz = address(command, 6) + offset + at;
+      let sum = start ? v128.load(betaPart + at) : f32x4.splat(0);
+      let product = start ? v128.load(gammaPart + at) : f32x4.splat(0);
+      for (let r = 0; r < count; r++) {
+        const normal = f32x4.mul(f32x4.sub(v128.load(x), mean), rstd);
+        let d = v128.load(dy);
+        if (act != NONE) {
+          const z = fma(normal, gamma, beta);
+          d =
+            act == SILU
+              ? f32x4.mul(d, siluSlope4(z))
+              : v128.and(d, f32x4.gt(z, f32x4.splat(0)));
+          put(dz, d, c - i);
+        }
+        sum = f32x4.add(sum, d);
+        product = fma(d, normal, product);
+        x += pixel;
+        dy += pixel;
+        dz += pixel;
+      }
+      put(betaPart + at, sum, c - i);
+      put(gammaPart + at, product, c - i);
+    }
+  }
+}
+
+/**
+ * dx = gamma·rstd·(dz - dbeta/R - x̂·dgamma/R).
+ * Arguments: x, gamma, mean, rstd, dz, dbeta, dgamma, dx, R, C, rows of a task.
+ */
+export function batchNormGradApply(command: usize, task: i32): void {
+  const all = int(command, 8);
+  const c = int(command, 9);
+  const block = int(command, 10);
+  const row = task * block;
+  const rows = min(block, all - row);
+  const band = max(1, BAND / c);
+  const pixel = bytes(c);
+  const share = f32x4.splat(<f32>(1.0 / <f64>all));
+  for (let start = 0; start < rows; start += band) {
+    const count = min(band, rows - start);
+    const offset = bytes((row + start) * c);
+    for (let i = 0; i < c; i += 4) {
+      const at = bytes(i);
+      const mean = v128.load(address(command, 2) + at);
+      const rstd = v128.load(address(command, 3) + at);
+      const scale = f32x4.mul(v128.load(address(command, 1) + at), rstd);
+      const shift = f32x4.mul(v128.load(address(command, 5) + at), share);
+      const slope = f32x4.mul(f32x4.mul(v128.load(address(command, 6) + at), share), rstd);
+      let x = address(command, 0) + offset + at;
+      let dz = address(command, 4) + offset + at;
+      let dx = address(command, 7) + offset + at;
+      for (let r = 0; r < count; r++) {
+        const centred = f32x4.sub(v128.load(x), mean);
+        const rest = fma(centred, slope, shift);
+        put(dx, f32x4.mul(f32x4.sub(v128.load(dz), rest), scale), c - i);
+        x += pixel;
+        dz += pixel;
+        dx += pixel;
+      }
+    }
+  }
+}

@@ -1,0 +1,263 @@
+/** Depthwise 3x3 convolution and its gradients. Images are NHWC, weights [3, 3, C]. */
+
+import { address, bytes, int } from "./command";
+import { fma, put } from "./vector";
+
+/** Row `y` of an image, or a row of zeros where it lies outside. */
+// @ts-expect-error: decorator
+@inline
+function rowAt(image: usize, y: i32, height: i32, rowBytes: usize, zeros: usize): usize {
+  return <u32>y < <u32>height ? image + <usize>y * rowBytes : zeros;
+}
+
+/**
+ * Forward; with `turned` taps also the input gradient at stride 1.
+ * Arguments: x, w, y, zeros, B, H, W, C, H', W', stride, dilation, turned, rows of a task.
+ */
+export function depthwise(command: usize, task: i32): void {
+  const x = address(command, 0);
+  const w = address(command, 1);
+  const zeros = address(command, 3);
+  const height = int(command, 5);
+  const width = int(command, 6);
+  const c = int(command, 7);
+  const outHeight = int(command, 8);
+  const outWidth = int(command, 9);
+  const stride = int(command, 10);
+  const dilation = int(command, 11);
+  const turned = int(command, 12);
+  const block = int(command, 13);
+  const end = min(int(command, 4) * outHeight, (task + 1) * block);
+  const pixel = bytes(c);
+  const rowBytes = bytes(width * c);
+  const step = <usize>stride * pixel;
+  const reach = <usize>dilation * pixel;
+  const leftEnd = min(outWidth, (dilation + stride - 1) / stride);
+  const rightStart = max(leftEnd, (width - 1 - dilation) / stride + 1);
+  for (let r = task * block; r < end; r++) {
+    const image = x + bytes((r / outHeight) * height * width * c);
+    const top = (r % outHeight) * stride - dilation;
+    const row0 = rowAt(image, top, height, rowBytes, zeros);
+    const row1 = rowAt(image, top + dilation, height, rowBytes, zeros);
+    const row2 = rowAt(image, top + 2 * dilation, height, rowBytes, zeros);
+    const out = address(command, 2) + bytes(r * outWidth * c);
+    for (let i = 0; i < c; i += 4) {
+      const at = bytes(i);
+      const count = c - i;
+      const from = w + at + (turned ? 8 * pixel : <usize>0);
+      const next: usize = turned ? <usize>0 - pixel : pixel;
+      const w0 = v128.load(from);
+      const w1 = v128.load(from + next);
+      const w2 = v128.load(from + 2 * next);
+      const w3 = v128.load(from + 3 * next);
+      const w4 = v128.load(from + 4 * next);
+      const w5 = v128.load(from + 5 * next);
+      const w6 = v128.load(from + 6 * next);
+      const w7 = v128.load(from + 7 * next);
+      const w8 = v128.load(from + 8 * next);
+      let to = out + at;
+      // addresses of the middle tap's column
+      let p0 = row0 + at;
+      let p1 = row1 + at;
+      let p2 = row2 + at;
+      for (let ox = 0; ox < outWidth; ox++) {
+        if (ox >= leftEnd && ox < rightStart) {
+          for (; ox < rightStart; ox++) {
+            let sum = f32x4.mul(w0, v128.load(p0 - reach));
+            sum = fma(w1, v128.load(p0), sum);
+            sum = fma(w2, v128.load(p0 + reach), sum);
+            sum = fma(w3, v128.load(p1 - reach), sum);
+            sum = fma(w4, v128.load(p1), sum);
+            sum = fma(w5, v128.load(p1 + reach), sum);
+            sum = fma(w6, v128.load(p2 - reach), sum);
+            sum = fma(w7, v128.load(p2), sum);
+            sum = fma(w8, v128.load(p2 + reach), sum);
+            put(to, sum, count);
+            to += pixel;
+            p0 += step;
+            p1 += step;
+            p2 += step;
+          }
+          if (ox >= outWidth) break;
+        }
+        let sum = f32x4.mul(w1, v128.load(p0));
+        sum = fma(w4, v128.load(p1), sum);
+        sum = fma(w7, v128.load(p2), sum);
+        if (ox * stride >= dilation) {
+          sum = fma(w0, v128.load(p0 - reach), sum);
+          sum = fma(w3, v128.load(p1 - reach), sum);
+          sum = fma(w6, v128.load(p2 - reach), sum);
+        }
+        if (ox * stride + dilation < width) {
+          sum = fma(w2, v128.load(p0 + reach), sum);
+          sum = fma(w5, v128.load(p1 + reach), sum);
+          sum = fma(w8, v128.load(p2 + reach), sum);
+        }
+        put(to, sum, count);
+        to += pixel;
+        p0 += step;
+        p1 += step;
+        p2 += step;
+      }
+    }
+  }
+}
+
+/**
+ * Input gradient at stride 2: each pixel of dx gathers the one to nine outputs that read it.
+ * Arguments: dy, w, dx, -, B, H, W, C, H', W', stride, dilation, -, rows of a task.
+ */
+export function depthwiseSpread(command: usize, task: i32, scratch: usize): void {
+  const dy = address(command, 0);
+  const w = address(command, 1);
+  const height = int(command, 5);
+  const width = int(command, 6);
+  const c = int(command, 7);
+  const outHeight = int(command, 8);
+  const outWidth = int(command, 9);
+  const dilation = int(command, 11);
+  const block = int(command, 13);
+  const end = min(int(command, 4) * height, (task + 1) * block);
+  for (let r = task * block; r < end; r++) {
+    const image = dy + bytes((r / height) * outHeight * outWidth * c);
+    const y = r % height;
+    let to = address(command, 2) + bytes(r * width * c);
+    for (let x = 0; x < width; x++) {
+      // the taps that meet a whole output pixel: pairs (dy, w) of addresses
+      let pairs = scratch;
+      for (let ky = 0; ky < 3; ky++) {
+        const oy = y + (1 - ky) * dilation;
+        if (oy & 1 || <u32>(oy >> 1) >= <u32>outHeight) continue;
+        for (let kx = 0; kx < 3; kx++) {
+          const ox = x + (1 - kx) * dilation;
+          if (ox & 1 || <u32>(ox >> 1) >= <u32>outWidth) continue;
+          store<usize>(pairs, image + bytes(((oy >> 1) * outWidth + (ox >> 1)) * c));
+          store<usize>(pairs, w + bytes((ky * 3 + kx) * c), sizeof<usize>());
+          pairs += 2 * sizeof<usize>();
+        }
+      }
+      for (let i = 0; i < c; i += 4) {
+        const at = bytes(i);
+        let sum = f32x4.splat(0);
+        for (let pair = scratch; pair < pairs; pair += 2 * sizeof<usize>()) {
+          const d = v128.load(load<usize>(pair) + at);
+          sum = fma(d, v128.load(load<usize>(pair, sizeof<usize>()) + at), sum);
+        }
+        put(to + at, sum, c - i);
+      }
+      to += bytes(c);
+    }
+  }
+}
+
+/**
+ * dw [3, 3, C] over one chunk of output rows; chunk k writes its part at dw + k·9·C.
+ * Arguments: x, dy, dw, zeros, B, H, W, C, H', W', stride, dilation, rows of a chunk, rows of a
+ * band (as many as stay in the first cache while all channels pass over them).
+ */
+export function depthwiseWeightGrad(command: usize, task: i32): void {
+  const x = address(command, 0);
+  const zeros = address(command, 3);
+  const height = int(command, 5);
+  const width = int(command, 6);
+  const c = int(command, 7);
+  const outHeight = int(command, 8);
+  const outWidth = int(command, 9);
+  const stride = int(command, 10);
+  const dilation = int(command, 11);
+  const chunk = int(command, 12);
+  const band = int(command, 13);
+  const pixel = bytes(c);
+  const rowBytes = bytes(width * c);
+  const step = <usize>stride * pixel;
+  const reach = <usize>dilation * pixel;
+  const leftEnd = min(outWidth, (dilation + stride - 1) / stride);
+  const rightStart = max(leftEnd, (width - 1 - dilation) / stride + 1);
+  const dw = address(command, 2) + bytes(task * 9 * c);
+  const end = min(int(command, 4) * outHeight, (task + 1) * chunk);
+  for (let start = task * chunk; start < end; start += band) {
+    const bandEnd = min(end, start + band);
+    const initial = start == task * chunk;
+    for (let i = 0; i < c; i += 4) {
+      const at = bytes(i);
+      const count = c - i;
+      const out = dw + at;
+      let s0 = f32x4.splat(0);
+      let s1 = s0;
+      let s2 = s0;
+      let s3 = s0;
+      let s4 = s0;
+      let s5 = s0;
+      let s6 = s0;
+      let s7 = s0;
+      let s8 = s0;
+      if (!initial) {
+        s0 = v128.load(out);
+        s1 = v128.load(out + pixel);
+        s2 = v128.load(out + 2 * pixel);
+        s3 = v128.load(out + 3 * pixel);
+        s4 = v128.load(out + 4 * pixel);
+        s5 = v128.load(out + 5 * pixel);
+        s6 = v128.load(out + 6 * pixel);
+        s7 = v128.load(out + 7 * pixel);
+        s8 = v128.load(out + 8 * pixel);
+      }
+      for (let r = start; r < bandEnd; r++) {
+        const image = x + bytes((r / outHeight) * height * width * c);
+        const top = (r % outHeight) * stride - dilation;
+        let p0 = rowAt(image, top, height, rowBytes, zeros) + at;
+        let p1 = rowAt(image, top + dilation, height, rowBytes, zeros) + at;
+        let p2 = rowAt(image, top + 2 * dilation, height, rowBytes, zeros) + at;
+        let from = address(command, 1) + bytes(r * outWidth * c) + at;
+        for (let ox = 0; ox < outWidth; ox++) {
+          if (ox >= leftEnd && ox < rightStart) {
+            for (; ox < rightStart; ox++) {
+              const d = v128.load(from);
+              s0 = fma(d, v128.load(p0 - reach), s0);
+              s1 = fma(d, v128.load(p0), s1);
+              s2 = fma(d, v128.load(p0 + reach), s2);
+              s3 = fma(d, v128.load(p1 - reach), s3);
+              s4 = fma(d, v128.load(p1), s4);
+              s5 = fma(d, v128.load(p1 + reach), s5);
+              s6 = fma(d, v128.load(p2 - reach), s6);
+              s7 = fma(d, v128.load(p2), s7);
+              s8 = fma(d, v128.load(p2 + reach), s8);
+              from += pixel;
+              p0 += step;
+              p1 += step;
+              p2 += step;
+            }
+            if (ox >= outWidth) break;
+          }
+          const d = v128.load(from);
+          s1 = fma(d, v128.load(p0), s1);
+          s4 = fma(d, v128.load(p1), s4);
+          s7 = fma(d, v128.load(p2), s7);
+          if (ox * stride >= dilation) {
+            s0 = fma(d, v128.load(p0 - reach), s0);
+            s3 = fma(d, v128.load(p1 - reach), s3);
+            s6 = fma(d, v128.load(p2 - reach), s6);
+          }
+          if (ox * stride + dilation < width) {
+            s2 = fma(d, v128.load(p0 + reach), s2);
+            s5 = fma(d, v128.load(p1 + reach), s5);
+            s8 = fma(d, v128.load(p2 + reach), s8);
+          }
+          from += pixel;
+          p0 += step;
+          p1 += step;
+          p2 += step;
+        }
+      }
+      put(out, s0, count);
+      put(out + pixel, s1, count);
+      put(out + 2 * pixel, s2, count);
+      put(out + 3 * pixel, s3, count);
+      put(out + 4 * pixel, s4, count);
+      put(out + 5 * pixel, s5, count);
+      put(out + 6 * pixel, s6, count);
+      put(out + 7 * pixel, s7, count);
+      put(out + 8 * pixel, s8, count);
+    }
+  }
+}

@@ -1,0 +1,35 @@
+/** Numbers of the commands; `program.ts` on the other side names the same list in this order. */
+
+export const PACK_FORWARD = 0;
+export const PACK_STANDING = 1;
+export const PACK_TURNED = 2;
+export const LINEAR = 3;
+export const LINEAR_WEIGHT_GRAD = 4;
+export const SUM_PARTS = 5;
+export const CONVOLUTION = 6;
+export const CONVOLUTION_WEIGHT_GRAD = 7;
+export const DEPTHWISE = 8;
+export const DEPTHWISE_SPREAD = 9;
+export const DEPTHWISE_WEIGHT_GRAD = 10;
+export const BATCH_NORM_SUMS = 11;
+export const BATCH_NORM_FINISH = 12;
+export const BATCH_NORM_RUNNING = 13;
+export const BATCH_NORM_APPLY = 14;
+export const BATCH_NORM_GRAD_SUMS = 15;
+export const BATCH_NORM_GRAD_APPLY = 16;
+export const LAYER_NORM = 17;
+export const LAYER_NORM_GRAD = 18;
+export const ATTENTION = 19;
+export const ATTENTION_GRAD = 20;
+export const SILU = 21;
+export const SILU_GRAD = 22;
+export const ADD = 23;
+export const DROPOUT = 24;
+export const UNFOLD = 25;
+export const CONCAT = 26;
+export const SPLIT = 27;
+export const RESIZE = 28;
+export const RESIZE_GRAD = 29;
+export const MEAN_POOL = 30;
+export const MEAN_POOL_GRAD = 31;
+export const CROSS_ENTROPY = 32;
