@@ -7,7 +7,7 @@ import { X509Certificate } from "node:crypto";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generate } from "selfsigned";
-import { ServerError } from "./exit-codes.ts";
+import { CertificateError } from "./exit-codes.ts";
 
 export interface Certificate {
   readonly cert: string;
@@ -18,20 +18,20 @@ const DAY_MS = 86_400_000;
 /** Browsers refuse certificates of more than 398 days. */
 const VALID_DAYS = 397;
 
-/** Reads the PEM files that `--cert` and `--key` name. Throws `ServerError`. */
+/** Reads the PEM files that `--cert` and `--key` name. Throws `CertificateError`. */
 export async function readCertificate(certFile: string, keyFile: string): Promise<Certificate> {
   const read = async (file: string) => {
     try {
       return await readFile(file, "utf8");
     } catch (error) {
-      throw new ServerError(`${file}: cannot be read (${(error as Error).message})`);
+      throw new CertificateError(`${file}: cannot be read (${(error as Error).message})`);
     }
   };
   const certificate = { cert: await read(certFile), key: await read(keyFile) };
   try {
     new X509Certificate(certificate.cert);
   } catch {
-    throw new ServerError(`${certFile}: a certificate in PEM was expected`);
+    throw new CertificateError(`${certFile}: a certificate in PEM was expected`);
   }
   return certificate;
 }

@@ -2,6 +2,7 @@
 
 import { ConfigError } from "@swarmvit/shared/config";
 import { DataError } from "../datasets/data-error.ts";
+import { PortError } from "../server/server.ts";
 
 export const EXIT = {
   done: 0,
@@ -12,14 +13,14 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
-/** The port cannot be had, or the certificate cannot be read. */
-export class ServerError extends Error {
-  override readonly name = "ServerError";
+/** The certificate cannot be read. */
+export class CertificateError extends Error {
+  override readonly name = "CertificateError";
 }
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof ConfigError) return EXIT.usage;
   if (error instanceof DataError) return EXIT.data;
-  if (error instanceof ServerError) return EXIT.server;
+  if (error instanceof PortError || error instanceof CertificateError) return EXIT.server;
   return EXIT.failed;
 }

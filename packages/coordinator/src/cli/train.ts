@@ -14,6 +14,7 @@ import {
 import { sizeTableOf } from "@swarmvit/shared/run-plan";
 import pc from "picocolors";
 import { type Coordinator, openCoordinator } from "../coordinator.ts";
+import type { Dataset } from "../datasets/dataset.ts";
 import { openDataset } from "../datasets/open-dataset.ts";
 import { describeSkipped, type PackedDataset, packDataset } from "../datasets/packed-dataset.ts";
 import { joinLink, renderBanner } from "./banner.ts";
@@ -34,6 +35,7 @@ import {
   settingsToYaml,
 } from "./settings.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
+import { checkUnitMemory, unitBytesOf } from "./unit-memory.ts";
 
 export interface TrainOptions {
   readonly resume: boolean;
@@ -49,17 +51,31 @@ const SHARD_SAMPLES = 512;
 export async function train(options: TrainOptions): Promise<number> {
   const terminal = openTerminal();
   const asked = await askedSettings(options);
-  const { run, config } = await openRun(options.resume, asked);
-  await writeFile(join(run.path, "config.yaml"), settingsToYaml(config));
+  const { config: settings, existing } = options.resume
+    ? await resumedSettings(asked)
+    : { config: effectiveConfig(mergeSettings(asked)), existing: undefined };
+  // Everything that can be refused is, before a new run's directory is made.
+  const source = await openDataset(settings.data, {
+    seed: settings.seed,
+    validationFraction: settings.validationFraction,
+  });
+  terminal.log(source.describe());
+  const unitBytes = unitBytesOf(settings, source.classes.length);
+  checkUnitMemory(settings, unitBytes);
+  const init = settings.init
+    ? await initialWeights(settings.init, settings, source.classes)
+    : undefined;
+  const tls = await certificateOf(settings);
+  const pages = await findPages();
+  const run = existing ?? (await newRunDirectory(settings.runsDir, settings.name));
+  const config: RunConfig = { ...settings, name: run.name };
+  await writeFile(join(run.path, "config.yaml"), settingsToYaml({ ...config, token: undefined }));
 
-  const dataset = await packData(config, run, terminal);
-  const init = config.init ? await initialWeights(config.init, config, dataset.classes) : undefined;
+  const dataset = await packData(source, config, run, terminal);
   const host = config.host ?? "127.0.0.1";
   const joinToken =
     config.token ?? (isLoopback(host) ? undefined : randomBytes(9).toString("base64url"));
   const hostToken = randomBytes(12).toString("base64url");
-  const tls = await certificateOf(config);
-  const pages = await findPages();
   const coordinator = await openCoordinator({
     config,
     name: run.name,
@@ -70,6 +86,7 @@ export async function train(options: TrainOptions): Promise<number> {
     build: pages.build,
     resume: options.resume,
     initialWeights: init,
+    unitBytes,
     tls,
     host,
     port: config.port,
@@ -165,28 +182,23 @@ async function askedSettings({ configFile, given }: TrainOptions): Promise<Given
   return { ...fromFile, ...settingsFromEnvironment(process.env), ...flags };
 }
 
-async function openRun(
-  resume: boolean,
+/** The settings of the run that goes on, with what may change as asked. */
+async function resumedSettings(
   asked: Given,
-): Promise<{ run: RunDirectory; config: RunConfig }> {
-  if (!resume) {
-    const config = effectiveConfig(mergeSettings(asked)); // refuse before a directory is made
-    const run = await newRunDirectory(config.runsDir, config.name);
-    return { run, config: { ...config, name: run.name } };
-  }
+): Promise<{ config: RunConfig; existing: RunDirectory }> {
   const runsDir = String(asked.runsDir ?? "runs");
-  const run = await existingRunDirectory(runsDir, asked.name as string | undefined);
-  const saved = settingsFromYaml(run.config ?? "", join(run.path, "config.yaml"));
+  const existing = await existingRunDirectory(runsDir, asked.name as string | undefined);
+  const saved = settingsFromYaml(existing.config ?? "", join(existing.path, "config.yaml"));
   const conflicts = resumeConflicts(mergeSettings(saved), asked);
   if (conflicts.length > 0)
     throw new ConfigError(
       "resume",
       `a resumed run keeps its settings (old → new):\n  ${conflicts.join("\n  ")}\nLeave them out, or start a new run under another --name.`,
     );
-  // Server and worker settings are this start's own; the rest is the run's.
+  // Server settings are this start's own; the rest is the run's.
   const kept = { ...saved };
   for (const key of SERVER_KEYS) delete kept[key];
-  return { run, config: effectiveConfig(mergeSettings(kept, { ...asked, name: run.name })) };
+  return { config: effectiveConfig(mergeSettings(kept, asked)), existing };
 }
 
 /** Not taken over from the run that is resumed. */
@@ -195,15 +207,11 @@ const SERVER_KEYS: readonly ConfigKey[] = FLAGS.filter(
 ).map(({ key }) => key);
 
 async function packData(
+  dataset: Dataset,
   config: RunConfig,
   run: RunDirectory,
   terminal: Terminal,
 ): Promise<PackedDataset> {
-  const dataset = await openDataset(config.data, {
-    seed: config.seed,
-    validationFraction: config.validationFraction,
-  });
-  terminal.log(dataset.describe());
   const directory = shardsOf(run);
   await mkdir(directory, { recursive: true });
   // A unit must fit into a shard, so that it touches at most two.
