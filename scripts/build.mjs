@@ -12,7 +12,8 @@ const PAGE_SOURCES = [
   "package-lock.json",
 ];
 
-if (existsSync(join(ROOT, "scripts/build-wasm.mjs"))) run(process.execPath, ["scripts/build-wasm.mjs"]);
+if (existsSync(join(ROOT, "scripts/build-wasm.mjs")))
+  run(process.execPath, ["scripts/build-wasm.mjs"]);
 buildPages();
 
 function buildPages() {
@@ -22,7 +23,12 @@ function buildPages() {
   const digest = hash.digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === digest) return;
   console.error("Building the pages (vite) …");
-  run(process.execPath, [join(ROOT, "node_modules/vite/bin/vite.js"), "build", "--logLevel", "warn"]);
+  run(process.execPath, [
+    join(ROOT, "node_modules/vite/bin/vite.js"),
+    "build",
+    "--logLevel",
+    "warn",
+  ]);
   mkdirSync(join(ROOT, "dist"), { recursive: true });
   writeFileSync(stamp, digest);
 }

@@ -42,6 +42,10 @@ function sameLock(lock, installed) {
   const have = packages(installed);
   return Object.entries(packages(lock)).every(
     ([name, { version, optional, link }]) =>
-      name === "" || optional || link || !name.startsWith("node_modules/") || have[name]?.version === version,
+      name === "" ||
+      optional ||
+      link ||
+      !name.startsWith("node_modules/") ||
+      have[name]?.version === version,
   );
 }
