@@ -53,7 +53,7 @@ async function openPage(url: string, settings: Parameters<Browser["newPage"]>[0]
 }
 
 const contributions = (page: Page) =>
-  page.getByRole("region", { name: "My contribution" }).locator("dd").nth(1).innerText();
+  page.getByRole("region", { name: "My contribution" }).locator("dd").nth(1).textContent();
 
 test("nothing heavy before the tap; then it contributes, pauses, goes on and leaves", async () => {
   const { url, state } = await openRun();
