@@ -147,7 +147,7 @@ test("a link without its token, and another version, end with what to do", async
   expect(outdated.kind === "problem" && outdated.message).toMatch(/git pull/);
 });
 
-test("comes back after a lost link with its id and secret, and sends only what is missing", async () => {
+test("comes back after a lost link with its id and secret, and its frame arrives whole", async () => {
   let cut = false;
   open = await openFakeCoordinator({
     welcome: () => welcomeTo(tinyRun),
