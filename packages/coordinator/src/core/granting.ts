@@ -66,6 +66,7 @@ export function grantLease(state: SessionState, work: Work, to: string, node: No
   };
   work.startedAt ??= now;
   state.book.open(entry);
+  state.nextDeadline = Math.min(state.nextDeadline, entry.deadlineAt);
   sendLease(state, entry);
 }
 

@@ -12,6 +12,7 @@ import { costOfUnit, isUnitDone, type Work, wantedAnswers } from "./work.ts";
 /** Leases what is free to whoever has room; what nobody gets, or comes too late, is backed up by the idle. */
 export function issueLeases(state: SessionState, work: Work): void {
   state.unfit = undefined;
+  state.issueWanted = false;
   const available = state.roster.available();
   const load = workloadOf(state, work, available);
   issueFree(state, work, load, available);
@@ -78,8 +79,14 @@ function candidatesOf(state: SessionState, available: readonly Volunteer[]): Can
 
 /** Leases past their deadline: others may be given the nodes; a late answer still counts if it is the first. */
 export function expireLeases(state: SessionState): void {
+  if (state.now < state.nextDeadline) return;
+  state.nextDeadline = Number.POSITIVE_INFINITY;
   for (const entry of state.book.standing()) {
-    if (entry.state !== "open" || entry.expired || entry.deadlineAt > state.now) continue;
+    if (entry.state !== "open" || entry.expired) continue;
+    if (entry.deadlineAt > state.now) {
+      state.nextDeadline = Math.min(state.nextDeadline, entry.deadlineAt);
+      continue;
+    }
     state.book.expire(entry);
     state.work?.poison.avoid(entry.first, entry.end, entry.volunteer);
     const volunteer = state.roster.get(entry.volunteer);

@@ -44,17 +44,22 @@ export interface Session {
 /** Opens a session of a run. Send it a `tick` to begin; times are Unix milliseconds that never go back. */
 export function openSession(options: SessionOptions): Session {
   const state = openState(options);
+  let wake: number | undefined;
   return {
     handle(event, nowMs) {
       state.now = Math.max(state.now, nowMs);
       state.effects = [];
       take(state, event);
+      // Most events of a large step are additions: they open no way to new leases.
+      const isQuiet = event.type === "added" || event.type === "traffic";
+      if (!isQuiet) state.issueWanted = true;
       advance(state);
+      if (state.effects.length > 0 || !isQuiet || (wake ?? 0) <= state.now) wake = wakeAt(state);
       const { effects } = state;
       state.effects = [];
       return effects;
     },
-    wakeAt: () => wakeAt(state),
+    wakeAt: () => wake,
     state: () => runStateOf(state),
     history: (since) => state.history.page(since),
     findLease(lease, volunteer) {
@@ -148,7 +153,7 @@ function proceed(state: SessionState): void {
     const { work } = state;
     if (!work) break;
     if (work.kind === "gradient" && work.committing) break;
-    issueLeases(state, work);
+    if (state.issueWanted) issueLeases(state, work);
     if (work.kind === "gradient" || !finishEvaluation(state, work)) break;
   }
   if (state.work?.kind === "gradient") commitWhenWhole(state, state.work);

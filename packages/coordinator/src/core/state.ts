@@ -30,6 +30,10 @@ export interface SessionState {
   cursor: number;
   work?: Work;
   nextLease: number;
+  /** No open lease's deadline is earlier. */
+  nextDeadline: number;
+  /** Something happened since leases were last given out that may let more go out. */
+  issueWanted: boolean;
 
   phase: Phase;
   reason?: string;
@@ -96,6 +100,8 @@ export function openState(options: SessionOptions): SessionState {
     cursor: planner.planStep(snapshot?.step ?? 0)?.cursor ?? planner.totalSamples,
     // Numbers of different starts never meet: a float64 holds 2^21 fences of 2^32 leases.
     nextLease: fence * 2 ** 32,
+    nextDeadline: Number.POSITIVE_INFINITY,
+    issueWanted: true,
     phase: "waiting",
     gateOpen: false,
     finished: false,

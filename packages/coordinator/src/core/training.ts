@@ -19,6 +19,8 @@ export function openStep(state: SessionState): void {
 export function openWork(state: SessionState, work: Work): void {
   state.work = work;
   state.book.reset(work.units.length);
+  state.nextDeadline = Number.POSITIVE_INFINITY;
+  state.issueWanted = true;
   state.statusWanted = true;
 }
 
