@@ -29,8 +29,10 @@ export function installAndBuild() {
   const installed = `${ROOT}/node_modules/.package-lock.json`;
   const lock = `${ROOT}/package-lock.json`;
   if (!existsSync(installed) || !sameLock(lock, installed)) {
-    console.error("Installing dependencies (npm ci) …");
-    run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    console.error("Installing dependencies (npm install) …");
+    // Not `npm ci`: it refuses a lockfile that lacks another platform's optional package, and not
+    // every registry has all of them. With --no-save the versions are the lockfile's all the same.
+    run("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]);
   }
   run(process.execPath, ["scripts/build.mjs"]);
 }

@@ -2,11 +2,12 @@
 
 import { findDevice } from "@swarmvit/worker/client/executor-choice";
 import type { Executor } from "@swarmvit/worker/engine/executor";
+import { loadModuleFromDisk } from "@swarmvit/worker/engine/wasm/modules-node";
 import type { Model } from "./model-source.ts";
 
 /** Opens the model on the fastest executor there is. Close it when done. */
 export async function openPredictor(model: Model): Promise<Executor> {
-  const device = await findDevice("auto", { kind: "node" });
+  const device = await findDevice("auto", { kind: "node", loadModule: loadModuleFromDisk });
   const executor = await device.createExecutor({
     variant: model.table.variant,
     classes: model.table.classes,
