@@ -66,6 +66,8 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
   >();
   let requestCount = 0;
   let statusAt = Number.NEGATIVE_INFINITY;
+  let latestStatus: RunStatus | undefined;
+  let statusTimer: NodeJS.Timeout | undefined;
 
   namespace.on("connection", (socket: VolunteerSocket) => {
     const guard = guardSocket(socket as unknown as Socket, options.limits, options);
@@ -191,10 +193,20 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
     },
   };
 
+  /** At most one in a while, and always the last one: pages show where the run is. */
   function sendStatus(status: RunStatus): void {
-    if (nowMs() - statusAt < STATUS_EVERY_MS) return;
+    latestStatus = status;
+    if (statusTimer) return;
+    const wait = statusAt + STATUS_EVERY_MS - nowMs();
+    if (wait <= 0) return emitStatus();
+    statusTimer = setTimeout(emitStatus, wait);
+    statusTimer.unref();
+  }
+
+  function emitStatus(): void {
+    statusTimer = undefined;
     statusAt = nowMs();
-    namespace.volatile.emit("status", status);
+    if (latestStatus) namespace.volatile.emit("status", latestStatus);
   }
 }
 

@@ -70,7 +70,8 @@ export type Operation =
     }
   // normalisation. mean, variance: [C], over all but the last axis. y = act(gamma·(x-mean)·rstd + beta),
   // rstd = 1/sqrt(biased variance + 1e-5). `variance` holds the UNBIASED variance (a statistic);
-  // `rstd` is kept for the backward pass.
+  // `rstd` is kept for the backward pass. `residual` is added last; only an executor's own fusion
+  // makes one (here and in layerNormGrad), never the builder or `backward`.
   | {
       op: "batchNorm";
       x: ValueId;
@@ -80,6 +81,7 @@ export type Operation =
       mean: ValueId;
       variance: ValueId;
       rstd: ValueId;
+      residual?: ValueId;
       act: Activation;
     }
   | {
@@ -121,6 +123,7 @@ export type Operation =
       mean: ValueId;
       rstd: ValueId;
       dy: ValueId;
+      residual?: ValueId;
       dx: ValueId;
       dgamma: ValueId;
       dbeta: ValueId;

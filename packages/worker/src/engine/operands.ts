@@ -25,7 +25,10 @@ export function operandsOf(o: Operation): Operands {
     case "depthwiseWeightGrad":
       return { reads: [o.x, o.dy], writes: [o.dw] };
     case "batchNorm":
-      return { reads: [o.x, o.gamma, o.beta], writes: [o.y, o.mean, o.variance, o.rstd] };
+      return {
+        reads: present(o.x, o.gamma, o.beta, o.residual),
+        writes: [o.y, o.mean, o.variance, o.rstd],
+      };
     case "batchNormGrad":
       return {
         reads: [o.x, o.gamma, o.beta, o.mean, o.rstd, o.dy],
@@ -36,7 +39,10 @@ export function operandsOf(o: Operation): Operands {
     case "layerNorm":
       return { reads: [o.x, o.gamma, o.beta], writes: [o.y, o.mean, o.rstd] };
     case "layerNormGrad":
-      return { reads: [o.x, o.gamma, o.mean, o.rstd, o.dy], writes: [o.dx, o.dgamma, o.dbeta] };
+      return {
+        reads: present(o.x, o.gamma, o.mean, o.rstd, o.dy, o.residual),
+        writes: [o.dx, o.dgamma, o.dbeta],
+      };
     case "attention":
       return { reads: [o.qkv], writes: [o.y, o.logSumExp] };
     case "attentionGrad":

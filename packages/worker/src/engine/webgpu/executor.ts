@@ -13,6 +13,7 @@ import type { Graph, ValueId } from "../graph.ts";
 import { evaluationGraph, trainingGraph } from "../mobilevit.ts";
 import { type Plan, plan } from "../plan.ts";
 import { GpuUnavailable } from "./device.ts";
+import { fuseAdditions } from "./fuse.ts";
 import { HARDWARE_KERNELS, type KernelOptions, SOFTWARE_KERNELS } from "./kernel-options.ts";
 import { lower } from "./lower.ts";
 import { createMemory } from "./memory.ts";
@@ -283,7 +284,7 @@ function predictionGraph(config: ModelConfig, h: number, w: number, b: number): 
 }
 
 function planned(graph: Graph): Plan {
-  return plan(graph, { buffers: 2, apart: true });
+  return plan(fuseAdditions(graph), { buffers: 2, apart: true });
 }
 
 /** The number of samples of a training batch whose parts agree. */

@@ -57,10 +57,11 @@ export function lowerBatchNorm(l: Lowering, op: Of<"batchNorm">): void {
     ],
   );
   const { strip } = l.options;
+  const residual = op.residual === undefined ? [] : [{ value: op.residual }];
   l.emit(
-    batchApplyKernel({ ...o, act: op.act, residual: false }),
+    batchApplyKernel({ ...o, act: op.act, residual: op.residual !== undefined }),
     [Math.ceil(rows / strip) * vectors, rows, channels, strip],
-    [{ value: op.x }, coefficients, { value: op.y }],
+    [{ value: op.x }, coefficients, ...residual, { value: op.y }],
     work * 8,
   );
 }
@@ -119,10 +120,11 @@ export function lowerLayerNorm(l: Lowering, op: Of<"layerNorm">): void {
 /** dx row by row, dgamma and dbeta by slabs of rows. */
 export function lowerLayerNormGrad(l: Lowering, op: Of<"layerNormGrad">): void {
   const { rows, channels, vectors, o } = strips(l, op.x);
+  const residual = op.residual === undefined ? [] : [op.residual];
   l.emit(
-    layerNormGradKernel({ ...o, residual: false }),
+    layerNormGradKernel({ ...o, residual: op.residual !== undefined }),
     [rows, channels],
-    [op.x, op.gamma, op.mean, op.rstd, op.dy, op.dx].map((value) => ({ value })),
+    [op.x, op.gamma, op.mean, op.rstd, op.dy, ...residual, op.dx].map((value) => ({ value })),
     rows * channels * 12,
   );
   const { rowsPerSlab, slabs } = l.cut(rows, vectors, 8);

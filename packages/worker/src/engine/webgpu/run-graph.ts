@@ -4,6 +4,7 @@ import type { Graph, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import { plan } from "../plan.ts";
 import type { RunGraph } from "../run-graph.ts";
+import { fuseAdditions } from "./fuse.ts";
 import { type KernelOptions, SOFTWARE_KERNELS } from "./kernel-options.ts";
 import { createMemory } from "./memory.ts";
 import { createPipelines } from "./pipelines.ts";
@@ -30,7 +31,7 @@ export function webgpuRunGraph(
       lonely.set(id, made);
       return made;
     };
-    const program = createProgram(plan(graph, { buffers: 2, apart: true }), {
+    const program = createProgram(plan(fuseAdditions(graph), { buffers: 2, apart: true }), {
       ...{ memory, pipelines, options, unit, outside },
     });
     device.pushErrorScope("validation");

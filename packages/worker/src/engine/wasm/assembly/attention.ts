@@ -13,7 +13,6 @@ import { exp4, fma, put } from "./vector";
 /** Queries whose probabilities are kept at once in the gradient. */
 const QUERIES = 32;
 
-// @ts-expect-error: decorator
 @inline
 function roundUp(n: i32): i32 {
   return (n + 3) & ~3;

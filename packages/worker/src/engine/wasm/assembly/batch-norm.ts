@@ -14,7 +14,6 @@ export const NONE = 0;
 export const SILU = 1;
 export const RELU = 2;
 
-// @ts-expect-error: decorator
 @inline
 function activate(z: v128, act: i32): v128 {
   if (act == SILU) return f32x4.mul(z, sigmoid4(z));
@@ -114,7 +113,6 @@ export function batchNormApply(command: usize, task: i32): void {
   else applyRows(command, task, NONE);
 }
 
-// @ts-expect-error: decorator
 @inline
 function applyRows(command: usize, task: i32, act: i32): void {
   const gamma = address(command, 1);
@@ -151,7 +149,6 @@ export function batchNormGradSums(command: usize, task: i32): void {
   else gradSums(command, task, NONE);
 }
 
-// @ts-expect-error: decorator
 @inline
 function gradSums(command: usize, task: i32, act: i32): void {
   const c = int(command, 10);

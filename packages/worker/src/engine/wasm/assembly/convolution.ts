@@ -55,7 +55,6 @@ function nextPixel(): void {
 }
 
 /** Address of a source pixel given in spread coordinates, or of zeros. */
-// @ts-expect-error: decorator
 @inline
 function pixelAt(base: usize, y: i32, x: i32): usize {
   const between = spread == 2 ? (y | x) & 1 : 0;

@@ -4,7 +4,6 @@ import { address, bytes, int } from "./command";
 import { fma, put } from "./vector";
 
 /** Row `y` of an image, or a row of zeros where it lies outside. */
-// @ts-expect-error: decorator
 @inline
 function rowAt(image: usize, y: i32, height: i32, rowBytes: usize, zeros: usize): usize {
   return <u32>y < <u32>height ? image + <usize>y * rowBytes : zeros;

@@ -3,7 +3,6 @@
 import { address, bytes, int } from "./command";
 import { put } from "./vector";
 
-// @ts-expect-error: decorator
 @inline
 function copyFloats(to: usize, from: usize, count: i32): void {
   for (let i = 0; i < count; i += 4) put(to + bytes(i), v128.load(from + bytes(i)), count - i);

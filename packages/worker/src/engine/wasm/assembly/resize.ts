@@ -4,7 +4,6 @@ import { address, bytes, int } from "./command";
 import { fma, put } from "./vector";
 
 /** Position of output `o` among `n` inputs: half-pixel centres, held at the edge. */
-// @ts-expect-error: decorator
 @inline
 function position(o: i32, n: i32, outputs: i32): f64 {
   return max(0, ((<f64>o + 0.5) * <f64>n) / <f64>outputs - 0.5);

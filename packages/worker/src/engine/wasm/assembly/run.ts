@@ -41,11 +41,9 @@ const PASSED = 192; // barriers passed
 // Waiting goes through JavaScript's Atomics: with `memory.atomic.wait32` in a loop the baseline
 // compiler of V8 11.3 (Node 20) loses locals, and a program never ends.
 /** Sleeps while the word is `old`. */
-// @ts-expect-error: decorator
 @external("env", "sleep")
 declare function sleep(word: usize, old: i32): void;
 /** Wakes all who sleep on the word. */
-// @ts-expect-error: decorator
 @external("env", "wake")
 declare function wake(word: usize): void;
 
@@ -89,7 +87,6 @@ export function serve(control: usize, thread: i32, seen: i32): void {
 }
 
 /** An address kept in the control block. */
-// @ts-expect-error: decorator
 @inline
 function word(at: usize): usize {
   return <usize>load<u32>(at);

@@ -18,7 +18,6 @@ export const ACCUMULATE = 2;
  * C[0..rows, 0..columns] (at most 4x8) = start + A·B over `depth`. Inline it into its loop nest: as
  * a call it loses a fifth of its speed.
  */
-// @ts-expect-error: decorator
 @inline
 export function tile(
   a: usize,
@@ -108,7 +107,6 @@ function putEight(to: usize, low: v128, high: v128, count: i32): void {
 }
 
 /** Interleaves four rows of k floats: [k][4], or one half of a panel if `step` is 32. */
-// @ts-expect-error: decorator
 @inline
 export function interleave(
   p0: usize,

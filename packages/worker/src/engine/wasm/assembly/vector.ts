@@ -1,7 +1,6 @@
 /** Four floats at a time: what every kernel is written in. */
 
 /** x·y + z: two roundings in portable SIMD; one, where the build allows relaxed SIMD. */
-// @ts-expect-error: decorator
 @inline
 export function fma(x: v128, y: v128, z: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(x, y, z);
@@ -9,7 +8,6 @@ export function fma(x: v128, y: v128, z: v128): v128 {
 }
 
 /** Stores the first `count` lanes (all four if more): kernels may read past an end, never write. */
-// @ts-expect-error: decorator
 @inline
 export function put(address: usize, v: v128, count: i32): void {
   if (count >= 4) v128.store(address, v);
@@ -23,7 +21,6 @@ function putSome(address: usize, v: v128, count: i32): void {
 }
 
 /** Sum of the lanes, in a fixed order. */
-// @ts-expect-error: decorator
 @inline
 export function lanes(v: v128): f32 {
   return (
@@ -34,7 +31,6 @@ export function lanes(v: v128): f32 {
 }
 
 /** The first `count` lanes of v, zeros in the others. */
-// @ts-expect-error: decorator
 @inline
 export function first(v: v128, count: i32): v128 {
   if (count >= 4) return v;
@@ -42,7 +38,6 @@ export function first(v: v128, count: i32): v128 {
 }
 
 /** e^x to 1e-7 relative; x is held within ±87, so no denormal comes out (they are 4.5x slower). */
-// @ts-expect-error: decorator
 @inline
 export function exp4(x: v128): v128 {
   x = f32x4.pmax(f32x4.pmin(x, f32x4.splat(87)), f32x4.splat(-87));
@@ -61,7 +56,6 @@ export function exp4(x: v128): v128 {
 }
 
 /** 1 / (1 + e^-x). */
-// @ts-expect-error: decorator
 @inline
 export function sigmoid4(x: v128): v128 {
   const one = f32x4.splat(1);
@@ -69,7 +63,6 @@ export function sigmoid4(x: v128): v128 {
 }
 
 /** Derivative of x·sigmoid(x). */
-// @ts-expect-error: decorator
 @inline
 export function siluSlope4(x: v128): v128 {
   const one = f32x4.splat(1);
