@@ -9,7 +9,7 @@ export interface KernelOptions {
   /** The same for weight gradients. */
   readonly gradTileM: number;
   readonly gradTileN: number;
-  /** Outputs of a depthwise convolution that one invocation computes. */
+  /** Rows and columns of a depthwise convolution that one invocation walks; both even. */
   readonly depthwiseRows: number;
   readonly depthwiseColumns: number;
   /** Rows that one invocation walks in elementwise work along channels. */
@@ -27,7 +27,7 @@ export const SOFTWARE_KERNELS: KernelOptions = {
   tileN: 8,
   gradTileM: 8,
   gradTileN: 8,
-  depthwiseRows: 4,
+  depthwiseRows: 16,
   depthwiseColumns: 4,
   strip: 16,
   parallel: 128,
@@ -41,7 +41,7 @@ export const HARDWARE_KERNELS: KernelOptions = {
   tileN: 8,
   gradTileM: 4,
   gradTileN: 8,
-  depthwiseRows: 2,
+  depthwiseRows: 4,
   depthwiseColumns: 4,
   strip: 4,
   parallel: 16384,

@@ -4,6 +4,7 @@ import type { Operation, ValueId } from "../graph.ts";
 import { type Width, widthOf } from "./kernel.ts";
 import {
   depthwiseDilatedKernel,
+  depthwiseDilatedWeightGradKernel,
   depthwiseKernel,
   depthwiseStridedInputGradKernel,
   depthwiseWeightGradKernel,
@@ -159,16 +160,14 @@ export function lowerDepthwise(l: Lowering, o: Of<"depthwise"> | Of<"depthwiseIn
   const [source, result] = forward ? [o.x, o.y] : [o.dy, o.dx];
   const [batch, inH, inW, channels] = l.shape(forward ? source : result);
   const [, outH, outW] = l.shape(forward ? result : source);
-  const { workgroup, depthwiseRows, depthwiseColumns } = l.options;
+  const { workgroup, depthwiseRows, depthwiseColumns: columns } = l.options;
   const { stride, dilation } = o;
   const width = widthOf(channels);
   const [height, across] = forward ? [outH, outW] : [inH, inW];
-  // With stride 2 a forward tile reads four times its pixels: half as many rows.
-  const rows = forward && stride === 2 ? Math.max(1, depthwiseRows / 2) : depthwiseRows;
-  const columns = depthwiseColumns;
-  const shared = { width, stride, rows, columns, workgroup };
+  const rows = Math.min(depthwiseRows, 2 * Math.ceil(height / 2));
+  const shared = { width, stride, columns, workgroup };
   const bindings = [{ value: source }, { value: o.w }, { value: result }];
-  const geometry = [channels, batch, inH, inW, outH, outW, dilation];
+  const geometry = [channels, batch, inH, inW, outH, outW, dilation, rows];
   const vectors = channels / width;
   const work = batch * height * across * channels * 9;
   if (dilation !== 1) {
@@ -180,31 +179,32 @@ export function lowerDepthwise(l: Lowering, o: Of<"depthwise"> | Of<"depthwiseIn
     forward || stride === 1
       ? depthwiseKernel({ ...shared, flip: !forward })
       : depthwiseStridedInputGradKernel(shared);
-  const tiles = batch * Math.ceil(height / rows) * Math.ceil(across / columns);
-  l.emit(kernel, [tiles * vectors, ...geometry], bindings, work);
+  const strips = batch * Math.ceil(height / rows) * Math.ceil(across / columns);
+  l.emit(kernel, [strips * vectors, ...geometry], bindings, work);
 }
 
-/** dw[tap, c], over slabs of tiles. */
+/** dw[tap, c], over slabs of strips (dilated: of pixels). */
 export function lowerDepthwiseWeightGrad(l: Lowering, o: Of<"depthwiseWeightGrad">): void {
   const [batch, inH, inW, channels] = l.shape(o.x);
   const [, outH, outW] = l.shape(o.dy);
-  const { workgroup, depthwiseRows, depthwiseColumns } = l.options;
-  const dilated = o.dilation !== 1;
+  const { workgroup, depthwiseRows, depthwiseColumns: columns } = l.options;
+  const { stride, dilation } = o;
   const width = widthOf(channels);
-  const rows = dilated ? 1 : o.stride === 2 ? Math.max(1, depthwiseRows / 2) : depthwiseRows;
-  const columns = dilated ? 1 : depthwiseColumns;
   const vectors = channels / width;
-  const tiles = batch * Math.ceil(outH / rows) * Math.ceil(outW / columns);
-  const { rowsPerSlab, slabs } = l.cut(tiles, vectors, 2);
-  const kernel = depthwiseWeightGradKernel({
-    ...{ width, stride: o.stride, rows, columns, dilated, workgroup },
-  });
+  const rows = Math.min(depthwiseRows, outH);
+  const dilated = dilation !== 1;
+  const parts = dilated
+    ? batch * outH * outW
+    : batch * Math.ceil(outH / rows) * Math.ceil(outW / columns);
+  const { rowsPerSlab, slabs } = l.cut(parts, vectors, dilated ? 32 : 1);
   const weight = l.slabs(o.dw, slabs);
   l.emit(
-    kernel,
+    dilated
+      ? depthwiseDilatedWeightGradKernel({ width, stride, workgroup })
+      : depthwiseWeightGradKernel({ width, stride, columns, workgroup }),
     [
-      ...[slabs * vectors, channels, batch, inH, inW, outH, outW, o.dilation],
-      ...[rowsPerSlab, weight.stride / width],
+      ...[slabs * vectors * (dilated ? 9 : 1), channels, batch, inH, inW, outH, outW, dilation],
+      ...[rows, rowsPerSlab, weight.stride / width],
     ],
     [{ value: o.x }, { value: o.dy }, weight.binding],
     batch * outH * outW * channels * 9,

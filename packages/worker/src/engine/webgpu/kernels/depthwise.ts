@@ -1,120 +1,137 @@
-/** Depthwise 3x3 convolutions and their gradients: vectors of channels, tiles of pixels. */
+/**
+ * Depthwise 3x3 convolutions and their gradients: vectors of channels, strips of pixels. One invocation
+ * walks down a strip `columns` wide and keeps what neighbouring rows share in registers.
+ */
 
 import { type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
 
 export interface DepthwiseOptions {
   readonly width: Width;
   readonly stride: 1 | 2;
-  /** Pixels of the result that one invocation computes. */
-  readonly rows: number;
+  /** Columns of the result that one invocation computes (even for a strided input gradient). */
   readonly columns: number;
   readonly workgroup: number;
 }
 
-const GEOMETRY = ["C", "batch", "inH", "inW", "outH", "outW", "dilation"] as const;
+const GEOMETRY = ["C", "batch", "inH", "inW", "outH", "outW", "dilation", "rows"] as const;
 
 /**
- * y[b, oy, ox, c] = Σ x[b, oy·s + (ky-1)·d, …]·w[ky, kx, c]; each input is loaded once a tile.
- * With `flip` the taps run backwards: the input gradient at stride 1. Dilation 1 only.
+ * y[b, oy, ox, c] = Σ x[b, oy·s + (ky-1)·d, …]·w[ky, kx, c], `rows` rows of y a strip. With `flip` the
+ * taps run backwards: the input gradient at stride 1. Dilation 1 only.
  */
 export function depthwiseKernel(o: DepthwiseOptions & { readonly flip: boolean }): Kernel {
-  const { rows, columns, stride } = o;
+  const { columns, stride } = o;
   const t = vector(o.width);
-  const [spanY, spanX] = [(rows - 1) * stride + 3, (columns - 1) * stride + 3];
-  const line = (r: number) => {
-    // Input row r feeds output row y with tap ky = r - y·stride.
-    const taps = Array.from({ length: rows }, (_, y) => ({ y, ky: r - y * stride })).filter(
-      ({ ky }) => ky >= 0 && ky < 3,
-    );
-    const loads = repeat(
-      spanX,
-      (c) => `let v${c} = select(${t}(0.0), x[row + px${c}], inY & in${c});`,
-    );
-    const sums = taps
-      .flatMap(({ y, ky }) =>
-        Array.from({ length: columns * 3 }, (_, i) => {
-          const [ox, kx] = [Math.floor(i / 3), i % 3];
-          const tap = o.flip ? 8 - (ky * 3 + kx) : ky * 3 + kx;
-          return `o${y}_${ox} = fma(v${ox * stride + kx}, w${tap}, o${y}_${ox});`;
-        }),
-      )
-      .join("\n");
-    return `{ let sy = iy0 + ${r};
-let inY = u32(sy) < p.inH;
-let row = (image * p.inH + u32(clamp(sy, 0, i32(p.inH) - 1))) * p.inW * cv + c;
-${loads}
-${sums} }`;
-  };
+  /** Adds input row `v` under tap row ky to accumulators `name`. */
+  const add = (name: string, ky: number) =>
+    repeat(columns * 3, (i) => {
+      const [x, kx] = [Math.floor(i / 3), i % 3];
+      const tap = o.flip ? 8 - (ky * 3 + kx) : ky * 3 + kx;
+      return `${name}${x} = fma(v${x * stride + kx}, w${tap}, ${name}${x});`;
+    });
+  const clear = (name: string) => repeat(columns, (x) => `var ${name}${x} = ${t}(0.0);`);
+  const move = (to: string, from: string) => repeat(columns, (x) => `${to}${x} = ${from}${x};`);
+  const store = (name: string, row: string) => `if (${row} >= y0 && ${row} < y1) {
+let at = ((image * p.outH + u32(${row})) * p.outW + tx0) * cv + c;
+${repeat(columns, (x) => `if (tx0 + ${x}u < p.outW) { y[at + ${x}u * cv] = ${name}${x}; }`)}
+}`;
+  // Input row i is tap row 2 of output row i - 1, 1 of i, and 0 of i + 1.
+  const unitStride = `${clear("above")}
+${clear("here")}
+for (var i = y0 - 1; i <= y1; i++) {
+${clear("below")}
+${inputRow(o, "i")}
+${add("above", 2)}
+${add("here", 1)}
+${add("below", 0)}
+${store("above", "(i - 1)")}
+${move("above", "here")}
+${move("here", "below")}
+}`;
+  // Output row r reads input rows 2r - 1 (shared with the row above it), 2r and 2r + 1.
+  const strided = `${clear("here")}
+for (var r = y0 - 1; r < y1; r++) {
+${clear("below")}
+{ ${inputRow(o, "2 * r")}
+${add("here", 1)} }
+{ ${inputRow(o, "2 * r + 1")}
+${add("here", 2)}
+${add("below", 0)} }
+${store("here", "r")}
+${move("here", "below")}
+}`;
   return kernel(
     {
-      key: `depthwise/${o.flip}/${stride}/${rows}x${columns}/${o.width}`,
+      key: `depthwise/${o.flip}/${stride}/${columns}/${o.width}`,
       params: GEOMETRY,
       reads: [
         ["x", t],
         ["w", t],
       ],
       writes: [["y", t]],
-      body: `${tile(o, "outH", "outW")}
-let ix0 = i32(tx0) * ${stride} - 1;
-let iy0 = i32(ty0) * ${stride} - 1;
+      body: `let cv = p.C / ${o.width}u;
+let c = id % cv;
+let strip = id / cv;
+${stripOf("outH", "outW", columns)}
 ${repeat(9, (k) => `let w${k} = w[${k}u * cv + c];`)}
-${repeat(
-  spanX,
-  (c) => `let in${c} = u32(ix0 + ${c}) < p.inW;
-let px${c} = u32(clamp(ix0 + ${c}, 0, i32(p.inW) - 1)) * cv;`,
-)}
-${repeat(rows * columns, (i) => `var o${Math.floor(i / columns)}_${i % columns} = ${t}(0.0);`)}
-${repeat(spanY, line)}
-${storeTile(o, "outH", "outW")}`,
+${inputColumns(o)}
+${stride === 1 ? unitStride : strided}`,
     },
     o.workgroup,
   );
 }
 
-/** dx of a stride-2 convolution: each gradient row feeds up to three input rows. Dilation 1 only. */
+/** dx of a stride-2 convolution, two rows for each row of dy; `rows` is even. Dilation 1 only. */
 export function depthwiseStridedInputGradKernel(o: DepthwiseOptions): Kernel {
-  const { rows, columns } = o; // both even, so a tile starts at even pixels
+  const { columns } = o;
   const t = vector(o.width);
-  const [spanY, spanX] = [rows / 2 + 1, columns / 2 + 1];
-  // Output o reads input 2o + k - 1; relative to the tile, input i is 2·r + k - 1.
-  const line = (r: number) => {
-    const loads = repeat(
-      spanX,
-      (c) => `let v${c} = select(${t}(0.0), dy[row + px${c}], inY & in${c});`,
-    );
-    const sums: string[] = [];
-    for (let ky = 0; ky < 3; ky++)
-      for (let c = 0; c < spanX; c++)
-        for (let kx = 0; kx < 3; kx++) {
-          const [y, x] = [2 * r + ky - 1, 2 * c + kx - 1];
-          if (y >= 0 && y < rows && x >= 0 && x < columns)
-            sums.push(`o${y}_${x} = fma(v${c}, w${ky * 3 + kx}, o${y}_${x});`);
-        }
-    return `{ let sy = ty0 / 2u + ${r}u;
-let inY = sy < p.outH;
-let row = (image * p.outH + min(sy, p.outH - 1u)) * p.outW * cv + c;
-${loads}
-${sums.join("\n")} }`;
+  const span = columns / 2 + 1;
+  const load = (name: string, row: string, declare: string) => `{ let sy = ${row};
+let inY = u32(sy) < p.outH;
+let at = (image * p.outH + min(u32(sy), p.outH - 1u)) * p.outW * cv + c;
+${repeat(span, (j) => `${declare}${name}${j} = select(${t}(0.0), dy[at + px${j}], inY & in${j});`)} }`;
+  // Along an axis input 2k is tap 1 of k; input 2k + 1 is tap 2 of k and tap 0 of k + 1.
+  const across = (name: string, ky: number, x: number) => {
+    const k = Math.floor(x / 2);
+    return x % 2 === 0
+      ? [`${name}${k} * w${ky * 3 + 1}`]
+      : [`${name}${k} * w${ky * 3 + 2}`, `${name}${k + 1} * w${ky * 3}`];
   };
+  const store = (row: string, sum: (x: number) => string[]) => `if (${row} < y1) {
+let at = ((image * p.inH + u32(${row})) * p.inW + tx0) * cv + c;
+${repeat(
+  columns,
+  (x) => `if (tx0 + ${x}u < p.inW) { dx[at + ${x}u * cv] = ${sum(x).join(" + ")}; }`,
+)}
+}`;
   return kernel(
     {
-      key: `depthwiseStridedInputGrad/${rows}x${columns}/${o.width}`,
+      key: `depthwiseStridedInputGrad/${columns}/${o.width}`,
       params: GEOMETRY,
       reads: [
         ["dy", t],
         ["w", t],
       ],
-      writes: [["y", t]],
-      body: `${tile(o, "inH", "inW")}
+      writes: [["dx", t]],
+      body: `let cv = p.C / ${o.width}u;
+let c = id % cv;
+let strip = id / cv;
+${stripOf("inH", "inW", columns)}
 ${repeat(9, (k) => `let w${k} = w[${k}u * cv + c];`)}
 ${repeat(
-  spanX,
-  (c) => `let in${c} = tx0 / 2u + ${c}u < p.outW;
-let px${c} = min(tx0 / 2u + ${c}u, p.outW - 1u) * cv;`,
+  span,
+  (j) => `let in${j} = tx0 / 2u + ${j}u < p.outW;
+let px${j} = min(tx0 / 2u + ${j}u, p.outW - 1u) * cv;
+var here${j} = ${t}(0.0);
+var below${j} = ${t}(0.0);`,
 )}
-${repeat(rows * columns, (i) => `var o${Math.floor(i / columns)}_${i % columns} = ${t}(0.0);`)}
-${repeat(spanY, line)}
-${storeTile(o, "inH", "inW")}`,
+${load("here", "y0 / 2", "")}
+for (var i = y0; i < y1; i += 2) {
+${load("below", "i / 2 + 1", "")}
+${store("i", (x) => across("here", 1, x))}
+${store("(i + 1)", (x) => [...across("here", 2, x), ...across("below", 0, x)])}
+${repeat(span, (j) => `here${j} = below${j};`)}
+}`,
     },
     o.workgroup,
   );
@@ -162,59 +179,44 @@ result[id] = sum;`,
 }
 
 /**
- * out[slab, tap, c] = Σ x[pixel(m, tap), c]·dy[m, c] over the slab's tiles of output pixels. A slab is
- * `tilesPerSlab` tiles; a tile loads its inputs once (dilation 1), or tap by tap (`dilated`).
+ * out[slab, tap, c] = Σ x[pixel(m, tap), c]·dy[m, c] over the slab's strips of dy. Dilation 1 only.
  */
-export function depthwiseWeightGradKernel(
-  o: DepthwiseOptions & { readonly dilated: boolean },
-): Kernel {
-  const { rows, columns, stride } = o;
+export function depthwiseWeightGradKernel(o: DepthwiseOptions): Kernel {
+  const { columns, stride } = o;
   const t = vector(o.width);
-  const spanX = (columns - 1) * stride + 3;
-  const spanY = (rows - 1) * stride + 3;
-  const gradients = repeat(
-    rows * columns,
-    (i) => `let g${Math.floor(i / columns)}_${i % columns} = select(${t}(0.0),
-dy[((image * p.outH + min(ty0 + ${Math.floor(i / columns)}u, p.outH - 1u)) * p.outW + min(tx0 + ${i % columns}u, p.outW - 1u)) * cv + c],
-(ty0 + ${Math.floor(i / columns)}u < p.outH) & (tx0 + ${i % columns}u < p.outW));`,
-  );
-  const line = (r: number) => {
-    const sums: string[] = [];
-    for (let y = 0; y < rows; y++) {
-      const ky = r - y * stride;
-      if (ky < 0 || ky > 2) continue;
-      for (let x = 0; x < columns; x++)
-        for (let kx = 0; kx < 3; kx++)
-          sums.push(`s${ky * 3 + kx} = fma(v${x * stride + kx}, g${y}_${x}, s${ky * 3 + kx});`);
-    }
-    return `{ let sy = iy0 + ${r};
-let inY = u32(sy) < p.inH;
-let row = (image * p.inH + u32(clamp(sy, 0, i32(p.inH) - 1))) * p.inW * cv + c;
-${repeat(spanX, (c) => `let v${c} = select(${t}(0.0), x[row + px${c}], inY & in${c});`)}
-${sums.join("\n")} }`;
-  };
-  const dense = `let ix0 = i32(tx0) * ${stride} - 1;
-let iy0 = i32(ty0) * ${stride} - 1;
-${repeat(
-  spanX,
-  (c) => `let in${c} = u32(ix0 + ${c}) < p.inW;
-let px${c} = u32(clamp(ix0 + ${c}, 0, i32(p.inW) - 1)) * cv;`,
-)}
-${repeat(spanY, line)}`;
-  const dilated = repeat(9, (k) =>
-    repeat(rows * columns, (i) => {
-      const [y, x] = [Math.floor(i / columns), i % columns];
-      return `{ let sy = i32(ty0 + ${y}u) * ${stride} + ${Math.floor(k / 3) - 1} * i32(p.dilation);
-let sx = i32(tx0 + ${x}u) * ${stride} + ${(k % 3) - 1} * i32(p.dilation);
-let inside = (u32(sy) < p.inH) & (u32(sx) < p.inW);
-let at = select(0u, ((image * p.inH + u32(sy)) * p.inW + u32(sx)) * cv + c, inside);
-s${k} = fma(select(${t}(0.0), x[at], inside), g${y}_${x}, s${k}); }`;
-    }),
-  );
+  const clear = (name: string) => repeat(columns, (x) => `var ${name}${x} = ${t}(0.0);`);
+  const move = (to: string, from: string) => repeat(columns, (x) => `${to}${x} = ${from}${x};`);
+  const add = (name: string, ky: number) =>
+    repeat(columns * 3, (i) => {
+      const [x, kx] = [Math.floor(i / 3), i % 3];
+      return `s${ky * 3 + kx} = fma(v${x * stride + kx}, ${name}${x}, s${ky * 3 + kx});`;
+    });
+  const gradientRow = (name: string, row: string) => `let gy = ${row};
+let inG = (gy >= y0) & (gy < y1);
+let ga = ((image * p.outH + min(u32(gy), p.outH - 1u)) * p.outW) * cv + c;
+${repeat(columns, (x) => `let ${name}${x} = select(${t}(0.0), dy[ga + gx${x}], inG & inG${x});`)}`;
+  const unitStride = `for (var i = y0 - 1; i <= y1; i++) {
+${gradientRow("below", "i + 1")}
+${inputRow(o, "i")}
+${add("above", 2)}
+${add("here", 1)}
+${add("below", 0)}
+${move("above", "here")}
+${move("here", "below")}
+}`;
+  const strided = `for (var r = y0 - 1; r < y1; r++) {
+${gradientRow("below", "r + 1")}
+{ ${inputRow(o, "2 * r")}
+${add("here", 1)} }
+{ ${inputRow(o, "2 * r + 1")}
+${add("here", 2)}
+${add("below", 0)} }
+${move("here", "below")}
+}`;
   return kernel(
     {
-      key: `depthwiseWeightGrad/${o.dilated}/${stride}/${rows}x${columns}/${o.width}`,
-      params: [...GEOMETRY, "tilesPerSlab", "slabStride"],
+      key: `depthwiseWeightGrad/${stride}/${columns}/${o.width}`,
+      params: [...GEOMETRY, "stripsPerSlab", "slabStride"],
       reads: [
         ["x", t],
         ["dy", t],
@@ -223,17 +225,20 @@ s${k} = fma(select(${t}(0.0), x[at], inside), g${y}_${x}, s${k}); }`;
       body: `let cv = p.C / ${o.width}u;
 let c = id % cv;
 let slab = id / cv;
-let across = (p.outW + ${columns - 1}u) / ${columns}u;
-let down = (p.outH + ${rows - 1}u) / ${rows}u;
-let first = slab * p.tilesPerSlab;
-let last = min(first + p.tilesPerSlab, p.batch * across * down);
+let strips = p.batch * ((p.outW + ${columns - 1}u) / ${columns}u) * ((p.outH + p.rows - 1u) / p.rows);
+let last = min((slab + 1u) * p.stripsPerSlab, strips);
 ${repeat(9, (k) => `var s${k} = ${t}(0.0);`)}
-for (var i = first; i < last; i++) {
-let tx0 = (i % across) * ${columns}u;
-let ty0 = (i / across % down) * ${rows}u;
-let image = i / (across * down);
-${gradients}
-${o.dilated ? dilated : dense}
+for (var strip = slab * p.stripsPerSlab; strip < last; strip++) {
+${stripOf("outH", "outW", columns)}
+${inputColumns(o)}
+${repeat(
+  columns,
+  (x) => `let inG${x} = tx0 + ${x}u < p.outW;
+let gx${x} = min(tx0 + ${x}u, p.outW - 1u) * cv;`,
+)}
+${stride === 1 ? clear("above") : ""}
+${clear("here")}
+${stride === 1 ? unitStride : strided}
 }
 ${repeat(9, (k) => `out[slab * p.slabStride + ${k}u * cv + c] = s${k};`)}`,
     },
@@ -241,23 +246,69 @@ ${repeat(9, (k) => `out[slab * p.slabStride + ${k}u * cv + c] = s${k};`)}`,
   );
 }
 
-/** The invocation's channels and the corner of its tile in a map of the named height and width. */
-function tile(o: DepthwiseOptions, height: string, width: string): string {
-  return `let cv = p.C / ${o.width}u;
+/** The same for any dilation: one pixel after the other, tap by tap. `rows` is not used. */
+export function depthwiseDilatedWeightGradKernel(
+  o: Pick<DepthwiseOptions, "width" | "stride" | "workgroup">,
+): Kernel {
+  const t = vector(o.width);
+  return kernel(
+    {
+      key: `depthwiseDilatedWeightGrad/${o.stride}/${o.width}`,
+      params: [...GEOMETRY, "pixelsPerSlab", "slabStride"],
+      reads: [
+        ["x", t],
+        ["dy", t],
+      ],
+      writes: [["out", t]],
+      body: `let cv = p.C / ${o.width}u;
 let c = id % cv;
-let across = (p.${width} + ${o.columns - 1}u) / ${o.columns}u;
-let down = (p.${height} + ${o.rows - 1}u) / ${o.rows}u;
-let tx0 = (id / cv % across) * ${o.columns}u;
-let ty0 = (id / (cv * across) % down) * ${o.rows}u;
-let image = id / (cv * across * down);`;
+let tap = id / cv % 9u;
+let slab = id / (cv * 9u);
+let ty = (i32(tap / 3u) - 1) * i32(p.dilation);
+let tx = (i32(tap % 3u) - 1) * i32(p.dilation);
+let last = min((slab + 1u) * p.pixelsPerSlab, p.batch * p.outH * p.outW);
+var sum = ${t}(0.0);
+for (var m = slab * p.pixelsPerSlab; m < last; m++) {
+let sy = i32(m / p.outW % p.outH) * ${o.stride} + ty;
+let sx = i32(m % p.outW) * ${o.stride} + tx;
+let inside = (u32(sy) < p.inH) & (u32(sx) < p.inW);
+let at = select(0u, ((m / (p.outW * p.outH) * p.inH + u32(sy)) * p.inW + u32(sx)) * cv + c, inside);
+sum = fma(select(${t}(0.0), x[at], inside), dy[m * cv + c], sum);
+}
+out[slab * p.slabStride + tap * cv + c] = sum;`,
+    },
+    o.workgroup,
+  );
 }
 
-function storeTile(o: DepthwiseOptions, height: string, width: string): string {
-  return repeat(
-    o.rows,
-    (r) => `if (ty0 + ${r}u < p.${height}) {
-let at = ((image * p.${height} + ty0 + ${r}u) * p.${width} + tx0) * cv + c;
-${repeat(o.columns, (c) => `if (tx0 + ${c}u < p.${width}) { y[at + ${c}u * cv] = o${r}_${c}; }`)}
-}`,
-  );
+/** The place of strip number `strip`: image, first column, rows y0 to y1 of the named map. */
+function stripOf(height: string, width: string, columns: number): string {
+  return `let across = (p.${width} + ${columns - 1}u) / ${columns}u;
+let down = (p.${height} + p.rows - 1u) / p.rows;
+let tx0 = (strip % across) * ${columns}u;
+let y0 = i32((strip / across % down) * p.rows);
+let y1 = min(y0 + i32(p.rows), i32(p.${height}));
+let image = strip / (across * down);`;
+}
+
+/** Offsets and bounds of the input columns that a strip reads: `px0 …`, `in0 …`. */
+function inputColumns({ columns, stride }: DepthwiseOptions): string {
+  return `let ix0 = i32(tx0) * ${stride} - 1;
+${repeat(
+  (columns - 1) * stride + 3,
+  (j) => `let in${j} = u32(ix0 + ${j}) < p.inW;
+let px${j} = u32(clamp(ix0 + ${j}, 0, i32(p.inW) - 1)) * cv;`,
+)}`;
+}
+
+/** Loads one input row of the strip as `v0 …`, zero outside. */
+function inputRow({ columns, stride, width }: DepthwiseOptions, row: string): string {
+  const t = vector(width);
+  return `let sy = ${row};
+let inY = u32(sy) < p.inH;
+let ra = (image * p.inH + u32(clamp(sy, 0, i32(p.inH) - 1))) * p.inW * cv + c;
+${repeat(
+  (columns - 1) * stride + 3,
+  (j) => `let v${j} = select(${t}(0.0), x[ra + px${j}], inY & in${j});`,
+)}`;
 }
