@@ -3,11 +3,13 @@
  * `checks`, or in Deno with a folder of golden files and the name of a group.
  */
 
-import type { Executor } from "@swarmvit/worker/engine/executor";
+import type { Batch } from "@swarmvit/worker/engine/executor";
+import { createTreeSum } from "@swarmvit/worker/engine/tree-sum";
 import { openDevice } from "@swarmvit/worker/engine/webgpu/device";
-import { createWebgpuExecutor } from "@swarmvit/worker/engine/webgpu/executor";
+import { createWebgpuExecutor, type WebgpuExecutor } from "@swarmvit/worker/engine/webgpu/executor";
+import { HARDWARE_KERNELS } from "@swarmvit/worker/engine/webgpu/kernel-options";
 import { webgpuRunGraph } from "@swarmvit/worker/engine/webgpu/run-graph";
-import { type Check, failures } from "../../support/allclose.ts";
+import { allClose, type Check, check, failures, maxError } from "../../support/allclose.ts";
 import type { ReadGolden } from "../../support/fixtures.ts";
 import { checkBlocks } from "../../support/oracle-blocks.ts";
 import {
@@ -27,7 +29,7 @@ export interface Found {
   readonly failures: readonly string[];
 }
 
-export type Group = "operations" | "blocks" | "activations" | "networks";
+export type Group = "operations" | "blocks" | "activations" | "networks" | "hardware" | "nodes";
 
 /** Runs one group on this machine's GPU. */
 export async function checks(group: Group, read: ReadGolden): Promise<Found> {
@@ -40,7 +42,13 @@ export async function checks(group: Group, read: ReadGolden): Promise<Found> {
     for (const name of NETWORKS.slice(0, 2))
       found.push(...(await checkActivations(run, await openNetwork(read, name))));
   }
+  // The tiles meant for real GPUs compute the same, here on software.
+  if (group === "hardware") {
+    const run = webgpuRunGraph(device, HARDWARE_KERNELS);
+    found.push(...(await checkOperations(run, read)), ...(await checkBlocks(run, read)));
+  }
   device.destroy();
+  if (group === "nodes") found.push(...(await checkNodes(await openNetwork(read, NETWORKS[0]))));
   if (group === "networks")
     for (const name of NETWORKS) {
       const network = await openNetwork(read, name);
@@ -51,7 +59,56 @@ export async function checks(group: Group, read: ReadGolden): Promise<Found> {
   return { adapterName, software, checks: found.length, failures: failures(found) };
 }
 
-async function openExecutor({ config }: OracleNetwork): Promise<Executor> {
+/** Units of two sizes with dropout: sums of a node, and nothing compiled or allocated again. */
+async function checkNodes(network: OracleNetwork): Promise<Check[]> {
+  const { parameters, batch } = network;
+  const config = { ...network.config, dropout: 0.1, headDropout: 0.1 };
+  const executor = await openExecutor({ ...network, config });
+  await executor.setWeights(parameters);
+  const half = {
+    height: 48,
+    width: 80,
+    pixels: batch.pixels.slice(0, 2 * 48 * 80 * 3),
+    labels: batch.labels.slice(0, 2),
+  };
+  const units: Batch[] = [1, 2, 3, 4, 5].map((seed) => ({ ...(seed % 2 ? batch : half), seed }));
+  const nodeOf = async (list: readonly Batch[]) => {
+    const node = executor.startNode();
+    for (const one of list) await node.add(one);
+    return node.finish();
+  };
+  const alone = [];
+  for (const one of units) alone.push(await nodeOf([one]));
+  const before = executor.counts();
+  const together = await nodeOf(units);
+  const again = await nodeOf(units);
+  const after = executor.counts();
+  // Five units in tree order: ((0 + 1) + (2 + 3)) + 4, one float32 rounding each.
+  const first = alone[0].gradient.slice(); // the tree sum overwrites what it is given
+  const tree = createTreeSum();
+  for (const node of alone) tree.add(node);
+  const want = tree.finish();
+  const same = await nodeOf([units[0]]);
+  const other = await nodeOf([{ ...units[0], seed: 99 }]);
+  await executor.close();
+  const slots = 2 * 2 * (together.gradient.length + together.statistics.length) * 4 * 1.1;
+  return [
+    check("samples", Math.abs(together.samples - want.samples), 0),
+    allClose("loss", [together.loss], [want.loss], { relative: 1e-6 }),
+    allClose("gradient", together.gradient, want.gradient, {}),
+    allClose("statistics", together.statistics, want.statistics, { relative: 1e-6 }),
+    allClose("gradient again", again.gradient, together.gradient, {}),
+    check("pipelines made by a second node", after.pipelines - before.pipelines, 1),
+    check("bytes added for its sums", after.bytes - before.bytes, slots),
+    check("dispatches of a unit", after.dispatches, 600),
+    check("pipelines", after.pipelines, 60),
+    // Masks come from the seed alone.
+    allClose("the same seed", same.gradient, first, {}),
+    check("another seed", maxError(other.gradient, same.gradient) > 1e-3 ? 0 : 1, 0),
+  ];
+}
+
+async function openExecutor({ config }: OracleNetwork): Promise<WebgpuExecutor> {
   const { device, ...adapter } = await openDevice();
   return createWebgpuExecutor(config, device, adapter);
 }

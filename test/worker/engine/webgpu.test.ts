@@ -9,7 +9,9 @@ import type * as Checks from "./webgpu-checks.ts";
 
 const GOLDEN = fileURLToPath(new URL("../../golden", import.meta.url));
 /** Fewest checks that each group makes. */
-const GROUPS = { operations: 65, blocks: 60, activations: 160, networks: 4000 } as const;
+const GROUPS = {
+  ...{ operations: 65, blocks: 60, activations: 160, networks: 4000, hardware: 125, nodes: 11 },
+} as const;
 const LIMIT_MS = 180_000;
 const PAGE = `<!doctype html><script type="module">
 import { checks } from "/checks.js";

@@ -71,8 +71,7 @@ export function productKernel(o: ProductOptions): Kernel {
       ? repeat(tileN, (j) => `let cb${j} = min(n0 + ${j}u, p.N - 1u) * kn;`)
       : repeat(groups, (j) => `let cb${j} = min(n0 / ${columns}u + ${j}u, ${nv} - 1u);`);
   const slab = form === "dot" ? "p.N * kn" : `p.K * ${nv}`;
-  const tapBase =
-    (form === "dot" ? repeat(tileN, (j) => `let rb${j} = base + cb${j};`) : "") + "\n";
+  const tapBase = `${form === "dot" ? repeat(tileN, (j) => `let rb${j} = base + cb${j};`) : ""}\n`;
 
   const walk =
     gather === "none"
