@@ -8,7 +8,7 @@ export type GpuReason =
   | "lost"
   | "out-of-memory"
   | "invalid" // the device refused a command
-  | "wrong-numbers"; // a read-back was stale, or a loss was not finite
+  | "wrong-numbers"; // a read-back was stale
 
 /** The GPU cannot be used, or no longer; `reason` is what code branches on. */
 export class GpuUnavailable extends Error {

@@ -12,6 +12,7 @@ import type {
 import type { Graph, ValueId } from "../graph.ts";
 import { evaluationGraph, trainingGraph } from "../mobilevit.ts";
 import { type Plan, plan } from "../plan.ts";
+import { checkUnit, UnsafeNumbersError } from "../safe-numbers.ts";
 import { GpuUnavailable } from "./device.ts";
 import { fuseAdditions } from "./fuse.ts";
 import { HARDWARE_KERNELS, type KernelOptions, SOFTWARE_KERNELS } from "./kernel-options.ts";
@@ -66,7 +67,8 @@ interface Compiled {
 
 /**
  * An executor on an open device, which it owns from now on. Each call may fail with GpuUnavailable:
- * lost device, out of memory, or numbers that cannot be right; the worker is then started afresh.
+ * lost device, out of memory, a stale read-back; the worker is then started afresh. Numbers that cannot
+ * be right are an UnsafeNumbersError, of the unit (its loss) or of the node (its gradient).
  */
 export async function createWebgpuExecutor(
   config: ModelConfig,
@@ -175,6 +177,7 @@ export async function createWebgpuExecutor(
   const startNode = (): NodeAccumulator => {
     sum.clear();
     const total = { samples: 0, loss: 0, top1: 0, top5: 0 };
+    const sizes = new Map<string, readonly [number, number]>();
     return {
       add: (batch, signal) =>
         guarded(async (): Promise<UnitReport> => {
@@ -188,10 +191,11 @@ export async function createWebgpuExecutor(
           );
           const [loss, top1, top5] = result;
           if (!Number.isFinite(loss))
-            throw new GpuUnavailable(
-              "wrong-numbers",
-              `the loss of a unit of ${samples} samples at ${batch.height}x${batch.width} is ${loss}: the weights diverged or the device computes wrongly`,
+            throw new UnsafeNumbersError(
+              "nonfinite",
+              `the loss of a unit of ${samples} samples at ${batch.height}x${batch.width} is ${loss}; if it repeats on another device the weights diverged, else restart this one`,
             );
+          sizes.set(`${batch.height}x${batch.width}`, [batch.height, batch.width]);
           total.samples += samples;
           total.loss += loss;
           total.top1 += top1;
@@ -215,9 +219,12 @@ export async function createWebgpuExecutor(
           device.queue.submit([encoder.finish()]);
           const [gradient, moments] = await nodeReadBack.read(token);
           sum.clear();
+          const torch = fromDevice(parameters, gradient);
+          for (const [height, width] of sizes.values())
+            checkUnit(weights.table, height, width, total.loss, torch);
           return {
             ...total,
-            gradient: fromDevice(parameters, gradient),
+            gradient: torch,
             statistics: fromDevice(statistics, moments),
           };
         }),
@@ -235,8 +242,9 @@ export async function createWebgpuExecutor(
     info,
     setWeights: (parameters, statistics) =>
       guarded(async () => {
-        expectLength("parameters", parameters, weights.parameterCount);
-        if (statistics) expectLength("running statistics", statistics, weights.statisticsCount);
+        expectLength("parameters", parameters, weights.table.parameterCount);
+        if (statistics)
+          expectLength("running statistics", statistics, weights.table.statisticsCount);
         weights.upload(parameters, statistics);
       }),
     startNode,

@@ -1,6 +1,6 @@
 /** A model's weights on a device: each tensor at its own aligned place in one buffer. */
 
-import { parameterTable, type TensorSpec } from "@swarmvit/shared/parameters";
+import { type ParameterTable, parameterTable, type TensorSpec } from "@swarmvit/shared/parameters";
 import type { ModelConfig } from "../executor.ts";
 import type { Value } from "../graph.ts";
 import { fromEngineLayout, toEngineLayout } from "../layout.ts";
@@ -52,8 +52,7 @@ export function fromDevice(layout: PaddedLayout, padded: Float32Array): Float32A
 export interface DeviceWeights {
   readonly parameters: PaddedLayout;
   readonly statistics: PaddedLayout;
-  readonly parameterCount: number;
-  readonly statisticsCount: number;
+  readonly table: ParameterTable;
   upload(parameters: Float32Array, statistics?: Float32Array): void;
   /** Where a parameter or a running statistic lies. */
   region(value: Value): Region;
@@ -83,8 +82,7 @@ export function createWeights(device: GPUDevice, config: ModelConfig): DeviceWei
   return {
     parameters,
     statistics,
-    parameterCount: table.parameterCount,
-    statisticsCount: table.statisticsCount,
+    table,
     upload(values, running) {
       device.queue.writeBuffer(buffers.parameters, 0, toDevice(parameters, values));
       if (running) device.queue.writeBuffer(buffers.statistics, 0, toDevice(statistics, running));
