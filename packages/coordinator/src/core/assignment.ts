@@ -104,9 +104,14 @@ export function assignBackups(
   const idle = candidates
     .filter(({ held, want, doubtful }) => held === 0 && want > 0 && !doubtful)
     .sort((a, b) => (b.speed ?? 0) - (a.speed ?? 0));
-  const slowest = [...outstanding].sort(
-    (a, b) => Number(b.late) - Number(a.late) || b.expectedAt - a.expectedAt,
-  );
+  const isHelpable = ({ node }: Outstanding) => {
+    const { first, end } = unitRange(node, work.unitCount);
+    for (let unit = first; unit < end; unit++) if (claims(unit) < 2) return true;
+    return false;
+  };
+  const slowest = outstanding
+    .filter(isHelpable)
+    .sort((a, b) => Number(b.late) - Number(a.late) || b.expectedAt - a.expectedAt);
   const isSingle = (node: Node) => {
     const { first, end } = unitRange(node, work.unitCount);
     for (let unit = first; unit < end; unit++)
@@ -125,6 +130,9 @@ export function assignBackups(
   idle.forEach((candidate, position) => {
     const helpers = idle.length - position;
     for (const lease of slowest) {
+      // The slowest come first: if not even one unit of this would be in sooner, none of the rest.
+      if (!lease.late && now + 1.25 * unitDuration(work, lease, candidate) >= lease.expectedAt)
+        break;
       if (lease.volunteer === candidate.id) continue;
       // Several helpers share a large node; one who is not measured takes a single unit.
       const split = helpers > 1 ? 1 : 0;
@@ -150,6 +158,11 @@ function trusted({ speed = 0, doubtful }: Candidate): number {
 
 function drained({ backlog, speed }: Candidate): number {
   return speed === undefined || speed === 0 ? backlog : backlog / speed;
+}
+
+function unitDuration(work: Workload, { node }: Outstanding, { speed }: Candidate): number {
+  if (!speed) return Number.POSITIVE_INFINITY;
+  return work.cost(unitRange(node, work.unitCount).first) / speed;
 }
 
 function costOf(work: Workload, node: Node): number {
