@@ -6,6 +6,7 @@ import type { Batch, Executor, ModelConfig, NodeGradient, UnitReport } from "../
 import type { Graph } from "../graph.ts";
 import { fromEngineLayout, toEngineLayout } from "../layout.ts";
 import { evaluationGraph, trainingGraph } from "../mobilevit.ts";
+import { checkUnit } from "../safe-numbers.ts";
 import { createTreeSum } from "../tree-sum.ts";
 import { createMachine, type MachineOptions } from "./machine.ts";
 import { createUnitProgram, type Region, type UnitProgram } from "./unit-program.ts";
@@ -130,7 +131,9 @@ export async function createWasmExecutor(
           const { unit, report } = run(true, batch);
           const [loss, top1, top5] = floats(report as Region);
           const samples = batch.labels.length;
-          sum.add({ samples, loss, top1, top5, ...read(unit, samples) });
+          const sums = read(unit, samples);
+          checkUnit(table, batch.height, batch.width, loss, sums.gradient);
+          sum.add({ samples, loss, top1, top5, ...sums });
           return { loss, top1, top5, computeMs: performance.now() - started };
         },
         async finish(): Promise<NodeGradient> {

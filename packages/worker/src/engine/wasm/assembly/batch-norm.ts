@@ -164,20 +164,20 @@ function gradSums(command: usize, task: i32, act: i32): void {
     const offset = bytes((row + start) * c);
     for (let i = 0; i < c; i += 4) {
       const at = bytes(i);
-      const gamma = v128.load(address(command, 1) + at);
       const beta = v128.load(address(command, 2) + at);
       const mean = v128.load(address(command, 3) + at);
       const rstd = v128.load(address(command, 4) + at);
+      const scale = f32x4.mul(v128.load(address(command, 1) + at), rstd);
       let x = address(command, 0) + offset + at;
       let dy = address(command, 5) + offset + at;
       let dz = address(command, 6) + offset + at;
-      let sum = start ? v128.load(betaPart + at) : f32x4.splat(0);
-      let product = start ? v128.load(gammaPart + at) : f32x4.splat(0);
+      let sum = f32x4.splat(0);
+      let product = sum;
       for (let r = 0; r < count; r++) {
-        const normal = f32x4.mul(f32x4.sub(v128.load(x), mean), rstd);
+        const centred = f32x4.sub(v128.load(x), mean);
         let d = v128.load(dy);
         if (act != NONE) {
-          const z = fma(normal, gamma, beta);
+          const z = fma(centred, scale, beta);
           d =
             act == SILU
               ? f32x4.mul(d, siluSlope4(z))
@@ -185,10 +185,15 @@ function gradSums(command: usize, task: i32, act: i32): void {
           put(dz, d, c - i);
         }
         sum = f32x4.add(sum, d);
-        product = fma(d, normal, product);
+        product = fma(d, centred, product);
         x += pixel;
         dy += pixel;
         dz += pixel;
+      }
+      product = f32x4.mul(product, rstd);
+      if (start) {
+        sum = f32x4.add(v128.load(betaPart + at), sum);
+        product = f32x4.add(v128.load(gammaPart + at), product);
       }
       put(betaPart + at, sum, c - i);
       put(gammaPart + at, product, c - i);

@@ -31,6 +31,8 @@ export function depthwise(command: usize, task: i32): void {
   const rowBytes = bytes(width * c);
   const step = <usize>stride * pixel;
   const reach = <usize>dilation * pixel;
+  const neighbours = stride == 1 && dilation == 1;
+  const twoPixels = 2 * pixel;
   const leftEnd = min(outWidth, (dilation + stride - 1) / stride);
   const rightStart = max(leftEnd, (width - 1 - dilation) / stride + 1);
   for (let r = task * block; r < end; r++) {
@@ -61,6 +63,41 @@ export function depthwise(command: usize, task: i32): void {
       let p2 = row2 + at;
       for (let ox = 0; ox < outWidth; ox++) {
         if (ox >= leftEnd && ox < rightStart) {
+          if (neighbours) {
+            // two outputs at once share two columns of three
+            for (; ox + 1 < rightStart; ox += 2) {
+              let sum = f32x4.mul(w0, v128.load(p0 - pixel));
+              let x = v128.load(p0);
+              let other = f32x4.mul(w0, x);
+              sum = fma(w1, x, sum);
+              x = v128.load(p0 + pixel);
+              sum = fma(w2, x, sum);
+              other = fma(w1, x, other);
+              other = fma(w2, v128.load(p0 + twoPixels), other);
+              sum = fma(w3, v128.load(p1 - pixel), sum);
+              x = v128.load(p1);
+              sum = fma(w4, x, sum);
+              other = fma(w3, x, other);
+              x = v128.load(p1 + pixel);
+              sum = fma(w5, x, sum);
+              other = fma(w4, x, other);
+              other = fma(w5, v128.load(p1 + twoPixels), other);
+              sum = fma(w6, v128.load(p2 - pixel), sum);
+              x = v128.load(p2);
+              sum = fma(w7, x, sum);
+              other = fma(w6, x, other);
+              x = v128.load(p2 + pixel);
+              sum = fma(w8, x, sum);
+              other = fma(w7, x, other);
+              other = fma(w8, v128.load(p2 + twoPixels), other);
+              put(to, sum, count);
+              put(to + pixel, other, count);
+              to += twoPixels;
+              p0 += twoPixels;
+              p1 += twoPixels;
+              p2 += twoPixels;
+            }
+          }
           for (; ox < rightStart; ox++) {
             let sum = f32x4.mul(w0, v128.load(p0 - reach));
             sum = fma(w1, v128.load(p0), sum);
@@ -170,6 +207,8 @@ export function depthwiseWeightGrad(command: usize, task: i32): void {
   const rowBytes = bytes(width * c);
   const step = <usize>stride * pixel;
   const reach = <usize>dilation * pixel;
+  const neighbours = stride == 1 && dilation == 1;
+  const twoPixels = 2 * pixel;
   const leftEnd = min(outWidth, (dilation + stride - 1) / stride);
   const rightStart = max(leftEnd, (width - 1 - dilation) / stride + 1);
   const dw = address(command, 2) + bytes(task * 9 * c);
@@ -210,6 +249,31 @@ export function depthwiseWeightGrad(command: usize, task: i32): void {
         let from = address(command, 1) + bytes(r * outWidth * c) + at;
         for (let ox = 0; ox < outWidth; ox++) {
           if (ox >= leftEnd && ox < rightStart) {
+            if (neighbours) {
+              for (; ox + 1 < rightStart; ox += 2) {
+                const d = v128.load(from);
+                const e = v128.load(from + pixel);
+                let x1 = v128.load(p0);
+                let x2 = v128.load(p0 + pixel);
+                s0 = fma(e, x1, fma(d, v128.load(p0 - pixel), s0));
+                s1 = fma(e, x2, fma(d, x1, s1));
+                s2 = fma(e, v128.load(p0 + twoPixels), fma(d, x2, s2));
+                x1 = v128.load(p1);
+                x2 = v128.load(p1 + pixel);
+                s3 = fma(e, x1, fma(d, v128.load(p1 - pixel), s3));
+                s4 = fma(e, x2, fma(d, x1, s4));
+                s5 = fma(e, v128.load(p1 + twoPixels), fma(d, x2, s5));
+                x1 = v128.load(p2);
+                x2 = v128.load(p2 + pixel);
+                s6 = fma(e, x1, fma(d, v128.load(p2 - pixel), s6));
+                s7 = fma(e, x2, fma(d, x1, s7));
+                s8 = fma(e, v128.load(p2 + twoPixels), fma(d, x2, s8));
+                from += twoPixels;
+                p0 += twoPixels;
+                p1 += twoPixels;
+                p2 += twoPixels;
+              }
+            }
             for (; ox < rightStart; ox++) {
               const d = v128.load(from);
               s0 = fma(d, v128.load(p0 - reach), s0);

@@ -7,17 +7,18 @@ export function fma(x: v128, y: v128, z: v128): v128 {
   return f32x4.add(z, f32x4.mul(x, y));
 }
 
-/** Stores the first `count` lanes (all four if more): kernels may read past an end, never write. */
+/**
+ * Stores the first `count` lanes (all four if more, none if not positive): kernels may read past
+ * an end, never write. Without a call, which would make V8 spill every vector of a loop around it.
+ */
 @inline
 export function put(address: usize, v: v128, count: i32): void {
   if (count >= 4) v128.store(address, v);
-  else putSome(address, v, count);
-}
-
-function putSome(address: usize, v: v128, count: i32): void {
-  if (count > 0) f32.store(address, f32x4.extract_lane(v, 0));
-  if (count > 1) f32.store(address + 4, f32x4.extract_lane(v, 1));
-  if (count > 2) f32.store(address + 8, f32x4.extract_lane(v, 2));
+  else if (count == 1) v128.store32_lane(address, v, 0);
+  else if (count > 1) {
+    v128.store64_lane(address, v, 0);
+    if (count == 3) v128.store32_lane(address, v, 2, 8);
+  }
 }
 
 /** Sum of the lanes, in a fixed order. */
@@ -37,35 +38,58 @@ export function first(v: v128, count: i32): v128 {
   return v128.and(v, i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(count)));
 }
 
+/** Four of each constant of `exp4`: V8 loads a vector faster than it builds one from bits. */
+const EXP = memory.data<f32>(
+  [
+    87, 87, 87, 87, // bounds of x
+    -87, -87, -87, -87,
+    1.44269504088896341, 1.44269504088896341, 1.44269504088896341, 1.44269504088896341, // 1/ln 2
+    12582912, 12582912, 12582912, 12582912, // 1.5·2²³
+    -0.693359375, -0.693359375, -0.693359375, -0.693359375, // -ln 2 in two parts
+    2.12194440e-4, 2.12194440e-4, 2.12194440e-4, 2.12194440e-4,
+    1.9875691500e-4, 1.9875691500e-4, 1.9875691500e-4, 1.9875691500e-4, // the polynomial
+    1.3981999507e-3, 1.3981999507e-3, 1.3981999507e-3, 1.3981999507e-3,
+    8.3334519073e-3, 8.3334519073e-3, 8.3334519073e-3, 8.3334519073e-3,
+    4.1665795894e-2, 4.1665795894e-2, 4.1665795894e-2, 4.1665795894e-2,
+    1.6666665459e-1, 1.6666665459e-1, 1.6666665459e-1, 1.6666665459e-1,
+    5.0000001201e-1, 5.0000001201e-1, 5.0000001201e-1, 5.0000001201e-1,
+    1, 1, 1, 1,
+  ],
+  16,
+);
+
 /** e^x to 1e-7 relative; x is held within ±87, so no denormal comes out (they are 4.5x slower). */
 @inline
 export function exp4(x: v128): v128 {
-  x = f32x4.pmax(f32x4.pmin(x, f32x4.splat(87)), f32x4.splat(-87));
-  const n = f32x4.nearest(f32x4.mul(x, f32x4.splat(1.44269504088896341)));
-  // x - n·ln 2 in two parts, so that the first product is exact
-  let r = fma(n, f32x4.splat(-0.693359375), x);
-  r = fma(n, f32x4.splat(2.12194440e-4), r);
-  let p = fma(r, f32x4.splat(1.9875691500e-4), f32x4.splat(1.3981999507e-3));
-  p = fma(p, r, f32x4.splat(8.3334519073e-3));
-  p = fma(p, r, f32x4.splat(4.1665795894e-2));
-  p = fma(p, r, f32x4.splat(1.6666665459e-1));
-  p = fma(p, r, f32x4.splat(5.0000001201e-1));
-  const e = fma(p, f32x4.mul(r, r), f32x4.add(r, f32x4.splat(1)));
-  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23);
-  return f32x4.mul(e, power);
+  x = f32x4.pmax(f32x4.pmin(x, v128.load(EXP)), v128.load(EXP, 16));
+  // x/ln 2 rounded to a whole number n, which then stands in the last bits of `shifted`
+  const magic = v128.load(EXP, 48);
+  const shifted = fma(x, v128.load(EXP, 32), magic);
+  const n = f32x4.sub(shifted, magic);
+  // x - n·ln 2; the first product is exact
+  let r = fma(n, v128.load(EXP, 64), x);
+  r = fma(n, v128.load(EXP, 80), r);
+  let p = fma(r, v128.load(EXP, 96), v128.load(EXP, 112));
+  p = fma(p, r, v128.load(EXP, 128));
+  p = fma(p, r, v128.load(EXP, 144));
+  p = fma(p, r, v128.load(EXP, 160));
+  p = fma(p, r, v128.load(EXP, 176));
+  const e = fma(p, f32x4.mul(r, r), f32x4.add(r, v128.load(EXP, 192)));
+  // e·2^n by adding n to the exponent: e is about 1 and n within ±126, so it stays in range
+  return i32x4.add(e, i32x4.shl(shifted, 23));
 }
 
 /** 1 / (1 + e^-x). */
 @inline
 export function sigmoid4(x: v128): v128 {
-  const one = f32x4.splat(1);
+  const one = v128.load(EXP, 192);
   return f32x4.div(one, f32x4.add(one, exp4(f32x4.neg(x))));
 }
 
 /** Derivative of x·sigmoid(x). */
 @inline
 export function siluSlope4(x: v128): v128 {
-  const one = f32x4.splat(1);
+  const one = v128.load(EXP, 192);
   const s = sigmoid4(x);
   return f32x4.mul(s, fma(x, f32x4.sub(one, s), one));
 }
