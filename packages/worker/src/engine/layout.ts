@@ -19,18 +19,16 @@ export function engineShape({ shape }: Pick<TensorSpec, "shape">): readonly numb
 /** Copies a flat vector in PyTorch's layouts ([out, in, k, k]) into the engine's, same offsets. */
 export function toEngineLayout(specs: readonly TensorSpec[], vector: Float32Array): Float32Array {
   const engine = copyOf(specs, vector);
-  eachKernel(specs, (torchIndex, engineIndex) => {
-    engine[engineIndex] = vector[torchIndex];
-  });
+  for (const { outputs, rest, offset } of kernelsOf(specs))
+    turn(vector, engine, offset, outputs, rest);
   return engine;
 }
 
 /** Copies a flat vector in the engine's layouts back into PyTorch's. */
 export function fromEngineLayout(specs: readonly TensorSpec[], vector: Float32Array): Float32Array {
   const torch = copyOf(specs, vector);
-  eachKernel(specs, (torchIndex, engineIndex) => {
-    torch[torchIndex] = vector[engineIndex];
-  });
+  for (const { outputs, rest, offset } of kernelsOf(specs))
+    turnBack(vector, torch, offset, outputs, rest);
   return torch;
 }
 
@@ -42,18 +40,51 @@ function copyOf(specs: readonly TensorSpec[], vector: Float32Array): Float32Arra
   return vector.slice();
 }
 
-/** Visits the elements of every 3x3 kernel: [O, I, tap] in PyTorch is [tap, I, O] in the engine. */
-function eachKernel(
-  specs: readonly TensorSpec[],
-  visit: (torchIndex: number, engineIndex: number) => void,
+interface Kernel {
+  readonly offset: number;
+  readonly outputs: number;
+  /** [inputs, taps]. */
+  readonly rest: readonly [number, number];
+}
+
+/** The 3x3 kernels: [O, I, tap] in PyTorch is [tap, I, O] in the engine. */
+function kernelsOf(specs: readonly TensorSpec[]): Kernel[] {
+  return specs
+    .filter(({ shape }) => shape.length === 4 && shape[2] * shape[3] > 1)
+    .map(({ shape: [outputs, inputs, kh, kw], offset }) => ({
+      offset,
+      outputs,
+      rest: [inputs, kh * kw],
+    }));
+}
+
+// Plain loops: a node's gradient passes here, and a call for each element costs milliseconds.
+
+function turn(
+  torch: Float32Array,
+  engine: Float32Array,
+  offset: number,
+  outputs: number,
+  [inputs, taps]: readonly [number, number],
 ): void {
-  for (const { shape, offset } of specs) {
-    if (shape.length !== 4 || shape[2] * shape[3] === 1) continue;
-    const [outputs, inputs] = shape;
-    const taps = shape[2] * shape[3];
-    for (let o = 0; o < outputs; o++)
-      for (let i = 0; i < inputs; i++)
-        for (let t = 0; t < taps; t++)
-          visit(offset + (o * inputs + i) * taps + t, offset + (t * inputs + i) * outputs + o);
+  for (let o = 0; o < outputs; o++) {
+    let from = offset + o * inputs * taps;
+    for (let i = 0; i < inputs; i++)
+      for (let t = 0; t < taps; t++)
+        engine[offset + (t * inputs + i) * outputs + o] = torch[from++];
+  }
+}
+
+function turnBack(
+  engine: Float32Array,
+  torch: Float32Array,
+  offset: number,
+  outputs: number,
+  [inputs, taps]: readonly [number, number],
+): void {
+  for (let o = 0; o < outputs; o++) {
+    let to = offset + o * inputs * taps;
+    for (let i = 0; i < inputs; i++)
+      for (let t = 0; t < taps; t++) torch[to++] = engine[offset + (t * inputs + i) * outputs + o];
   }
 }

@@ -12,8 +12,8 @@ export interface TreeSum {
   finish(): NodeGradient;
 }
 
-/** An empty sum. */
-export function createTreeSum(): TreeSum {
+/** An empty sum. `release` is told of each unit whose vectors are needed no more. */
+export function createTreeSum(release?: (unit: NodeGradient) => void): TreeSum {
   // Levels fall strictly from bottom to top: the binary digits of the number of units.
   const stack: { level: number; sum: NodeGradient }[] = [];
   const merge = () => {
@@ -21,6 +21,7 @@ export function createTreeSum(): TreeSum {
     const left = stack.pop();
     if (!left || !right) throw new Error("a tree sum needs two entries to merge");
     stack.push({ level: left.level + 1, sum: addNodes(left.sum, right.sum) });
+    release?.(right.sum);
   };
   return {
     add(unit) {

@@ -67,6 +67,11 @@ export async function createWasmExecutor(
       logits: unit.place(logits),
     };
   };
+  /** Gradients' vectors to be used again: new ones cost a page fault for each 4 KiB. */
+  const spare: Float32Array[] = [];
+  const recycle = ({ gradient }: NodeGradient) => {
+    if (spare.length < 4) spare.push(gradient);
+  };
   const floats = ({ address, length }: Region) => machine.floats(address, length);
 
   /** Uploads a batch and runs its network. */
@@ -123,7 +128,7 @@ export async function createWasmExecutor(
     },
 
     startNode() {
-      let sum = createTreeSum();
+      let sum = createTreeSum(recycle);
       return {
         async add(batch, signal): Promise<UnitReport> {
           signal?.throwIfAborted();
@@ -138,10 +143,12 @@ export async function createWasmExecutor(
         },
         async finish(): Promise<NodeGradient> {
           const node = sum.finish();
-          return { ...node, gradient: fromEngineLayout(table.parameters, node.gradient) };
+          const gradient = fromEngineLayout(table.parameters, node.gradient);
+          recycle(node);
+          return { ...node, gradient };
         },
         abandon() {
-          sum = createTreeSum();
+          sum = createTreeSum(recycle);
         },
       };
     },
@@ -162,7 +169,7 @@ export async function createWasmExecutor(
 
   /** A unit's gradient, still in the engine's layouts, and its statistics times its samples. */
   function read(unit: UnitProgram, samples: number) {
-    const gradient = new Float32Array(table.parameterCount);
+    const gradient = spare.pop() ?? new Float32Array(table.parameterCount);
     for (const region of unit.gradients) gradient.set(floats(region), region.offset);
     const statistics = new Float32Array(table.statisticsCount);
     for (const region of unit.statistics) statistics.set(floats(region), region.offset);
