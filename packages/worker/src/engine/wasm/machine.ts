@@ -79,7 +79,16 @@ export async function createMachine({
     },
     reserve(end) {
       const missing = Math.ceil(end / PAGE) - memory.buffer.byteLength / PAGE;
-      if (missing > 0) memory.grow(missing);
+      if (missing <= 0) return;
+      try {
+        memory.grow(missing);
+      } catch (cause) {
+        const MiB = Math.ceil(end / 2 ** 20);
+        throw new RangeError(
+          `${MiB} MiB of memory are needed and not to be had; give this volunteer smaller units, or close other programs`,
+          { cause },
+        );
+      }
     },
     floats: (address, length) => new Float32Array(memory.buffer, address, length),
     integers: (address, length) => new Int32Array(memory.buffer, address, length),

@@ -7,8 +7,9 @@ import type { TensorSpec } from "@swarmvit/shared/parameters";
 import type { Graph, Value, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import { plan } from "../plan.ts";
+import type { Program } from "./lowering.ts";
 import type { PackedForm } from "./packing.ts";
-import { lower, type Program, zeroBytes } from "./program.ts";
+import { lower, zeroBytes } from "./program.ts";
 import type { WeightMap } from "./weight-map.ts";
 
 /** A value's place: byte address, number of floats. */

@@ -14,7 +14,8 @@ import {
   batchNormSums,
 } from "./batch-norm";
 import { convolution, convolutionWeightGrad, packTurned } from "./convolution";
-import { depthwise, depthwiseSpread, depthwiseWeightGrad } from "./depthwise";
+import { depthwise, depthwiseSpread } from "./depthwise";
+import { depthwiseWeightGrad } from "./depthwise-weight";
 import { add, dropout, silu, siluGrad } from "./elementwise";
 import { layerNorm, layerNormGrad } from "./layer-norm";
 import { crossEntropy } from "./loss";
