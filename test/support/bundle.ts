@@ -12,6 +12,7 @@ export async function bundle(entry: string): Promise<string> {
       minify: false,
       target: "es2022",
       lib: { entry, formats: ["es"], fileName: "bundle" },
+      rolldownOptions: { output: { codeSplitting: false } },
     },
   });
   const outputs = Array.isArray(built) ? built : "output" in built ? [built] : [];
