@@ -439,3 +439,20 @@ test("the history is paged by a cursor and thinned to 2000 records", () => {
   );
   expect(session.history(30_000).records).toEqual([]);
 });
+
+test("a restored session shows where the run stood, before anybody has joined", () => {
+  const first = openDesk();
+  first.join();
+  first.work();
+  const before = first.session.state(first.now);
+  const { records } = first.session.history(0);
+  const second = openDesk(4, { start: first.session.snapshot(), history: records });
+  const after = second.session.state(second.now);
+  for (const key of ["loss", "lr", "evaluation", "step", "best"] as const)
+    expect(after[key], key).toEqual(before[key]);
+  const sent = records.reduce(
+    (sum, record) => sum + (record.kind === "step" ? record.bytes_in : 0),
+    0,
+  );
+  expect(after.bytesIn).toBe(sent);
+});

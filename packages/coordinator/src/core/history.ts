@@ -1,6 +1,6 @@
 /** The records of a run as pages want them: all recent ones, older steps thinned, behind a cursor. */
 
-import type { HistoryPage, MetricRecord } from "@swarmvit/shared/run";
+import type { EvalRecord, HistoryPage, MetricRecord, StepRecord } from "@swarmvit/shared/run";
 
 export interface History {
   append(record: MetricRecord): void;
@@ -38,6 +38,20 @@ export function openHistory(earlier: readonly MetricRecord[] = []): History {
       const records = thin(entries.slice(first), PAGE).map((entry) => entry.record);
       return { cursor, records };
     },
+  };
+}
+
+/** Where earlier sessions left the run, for pages that ask before the next step. */
+export function lastOf(records: readonly MetricRecord[]) {
+  const steps = records.filter((record): record is StepRecord => record.kind === "step");
+  const total = (key: "bytes_in" | "bytes_out") => steps.reduce((sum, step) => sum + step[key], 0);
+  const last = steps.at(-1);
+  return {
+    loss: last?.loss,
+    lr: last?.lr,
+    evaluation: records.findLast((record): record is EvalRecord => record.kind === "eval"),
+    bytesIn: total("bytes_in"),
+    bytesOut: total("bytes_out"),
   };
 }
 

@@ -1,8 +1,7 @@
 /** The session's mutable state, which the files of the core share, and its two outlets. */
 
 import type { Phase, RunState } from "@swarmvit/shared/run";
-import type { History } from "./history.ts";
-import { openHistory } from "./history.ts";
+import { type History, lastOf, openHistory } from "./history.ts";
 import { type LeaseBook, type LeaseEntry, openLeaseBook } from "./leases.ts";
 import type { CoreSnapshot, Effect, PublishedWeights } from "./messages.ts";
 import type { SessionOptions } from "./options.ts";
@@ -81,6 +80,7 @@ export function openState(options: SessionOptions): SessionState {
   const { start, planner, run } = options;
   const snapshot: CoreSnapshot | undefined = "schema" in start ? start : undefined;
   const weights: PublishedWeights = "schema" in start ? start.weights : start;
+  const { loss, lr, evaluation, bytesIn, bytesOut } = lastOf(options.history ?? []);
   const fence = options.fence ?? (snapshot ? snapshot.fence + 1 : 1);
   return {
     options,
@@ -114,10 +114,13 @@ export function openState(options: SessionOptions): SessionState {
     saveWanted: false,
     statusWanted: false,
     forgetting: new Set(),
-    bytesIn: 0,
-    bytesOut: 0,
-    recordedIn: 0,
-    recordedOut: 0,
+    loss,
+    lr,
+    evaluation,
+    bytesIn,
+    bytesOut,
+    recordedIn: bytesIn,
+    recordedOut: bytesOut,
     imagesPerSecond: 0,
     refusals: new Map(),
     checkpoints: options.checkpoints ?? [],
