@@ -4,6 +4,9 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { initialParameters, initialStatistics } from "@swarmvit/shared/init";
+import { encodeModel } from "@swarmvit/shared/model-weights";
+import { parameterTable } from "@swarmvit/shared/parameters";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
   joinUrl,
@@ -61,20 +64,31 @@ describe("a wrong command ends with a message that helps", () => {
     expect((await run("train", "--data", "empty", "--runs-dir", "r1")).code).toBe(3);
   });
 
-  test("weights of another variant: 2, naming the tensor", async () => {
+  test("weights of another variant or class count, and no weights at all: 2, saying which", async () => {
+    const init = (file: string) =>
+      run("train", "--data", data, "--init", file, "--runs-dir", "r2", ...TINY);
+    for (const [variant, classes] of [
+      ["xs", 3],
+      ["xxs", 7],
+    ] as const) {
+      const table = parameterTable(variant, classes);
+      const names = Array.from({ length: classes }, (_, i) => String(i));
+      const weights = encodeModel(table, initialParameters(table, 1), initialStatistics(table), {
+        which: "raw",
+        classes: names,
+        step: 0,
+      });
+      writeFileSync(join(root, `${variant}.safetensors`), weights);
+      const { code, output } = await init(`${variant}.safetensors`);
+      expect(code).toBe(2);
+      expect(output).toContain(`mobilevit_${variant} with ${classes} classes`);
+      expect(output).toContain("not mobilevit_xxs with 3 classes");
+    }
     writeFileSync(join(root, "rubbish.safetensors"), "rubbish");
-    const { code, output } = await run(
-      "train",
-      "--data",
-      data,
-      "--init",
-      "rubbish.safetensors",
-      "--runs-dir",
-      "r2",
-      ...TINY,
-    );
+    const { code, output } = await init("rubbish.safetensors");
     expect(code).toBe(2);
     expect(output).toContain("rubbish.safetensors");
+    expect(existsSync(join(root, "r2"))).toBe(false);
   });
 
   test("a certificate that is not there: 4", async () => {

@@ -25,14 +25,21 @@ export interface Process {
 
 const running = new Set<Process>();
 
-/** Starts the command line with these arguments. `SWARMVIT_*` of the outside is not passed on. */
-export function startSwarmvit(args: readonly string[], cwd?: string): Process {
+/**
+ * Starts the command line with these arguments. `SWARMVIT_*` of the outside is not passed on;
+ * `more` is added to the environment.
+ */
+export function startSwarmvit(
+  args: readonly string[],
+  cwd?: string,
+  more: Readonly<Record<string, string>> = {},
+): Process {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith("SWARMVIT_")),
   );
   const child = spawn(process.execPath, [EXECUTABLE, ...args], {
     cwd,
-    env: { ...env, CI: "true", NO_COLOR: "1" },
+    env: { ...env, CI: "true", NO_COLOR: "1", ...more },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let text = "";
