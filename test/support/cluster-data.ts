@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { effectiveConfig, type RunConfig, runConfigSchema } from "@swarmvit/shared/config";
 import { encodeShard } from "@swarmvit/shared/shard";
 import { encodePng } from "../../packages/coordinator/src/datasets/png.ts";
-import type { PackedData, PackedDataSplit } from "../../packages/coordinator/src/run-plan.ts";
+import type { PackedData, PackedDataSplit } from "../../packages/coordinator/src/session-plan.ts";
 
 const SIDE = 16;
 

@@ -6,7 +6,7 @@ import type { RunConfig } from "@swarmvit/shared/config";
 import { initialParameters, initialStatistics } from "@swarmvit/shared/init";
 import type { MetricRecord, RunState } from "@swarmvit/shared/run";
 import { variantOf } from "@swarmvit/shared/run-plan";
-import { type PackedData, planRun, type RunPlan } from "./run-plan.ts";
+import { type PackedData, planSession, type SessionPlan } from "./session-plan.ts";
 import { listCheckpoints } from "./storage/checkpoint-store.ts";
 import { cutMetricsLog, type MetricsLog, openMetricsLog } from "./storage/metrics-log.ts";
 import { lockRun, type RunLock } from "./storage/run-lock.ts";
@@ -34,7 +34,7 @@ export interface OpenRunOptions {
 
 export interface OpenRun {
   readonly record: RunRecord;
-  readonly plan: RunPlan;
+  readonly plan: SessionPlan;
   readonly vectors: Vectors;
   /** The weights that the run goes on from. */
   readonly start: Published;
@@ -55,7 +55,7 @@ export async function openRun(options: OpenRunOptions, nowMs: number): Promise<O
   let vectors: Vectors | undefined;
   try {
     const record = openRunRecord(options.runDirectory, Math.round(nowMs));
-    const plan = planRun(options.config, options.dataset, record.id, options.name);
+    const plan = planSession(options.config, options.dataset, record.id, options.name);
     const setup = setupOf(options);
     vectors = (options.inline ? inlineVectors : threadVectors)(setup);
     return await openWith(options, lock, record, plan, vectors, setup.checkpointDirectory);
@@ -70,7 +70,7 @@ async function openWith(
   options: OpenRunOptions,
   lock: RunLock,
   record: RunRecord,
-  plan: RunPlan,
+  plan: SessionPlan,
   vectors: Vectors,
   checkpointDirectory: string,
 ): Promise<OpenRun> {

@@ -1,12 +1,7 @@
 /** The command line: parses, dispatches, and turns errors into messages and exit codes. */
 
-import {
-  FLAGS,
-  type Flag,
-  type FlagGroup,
-  RECIPES,
-  runConfigSchema,
-} from "@swarmvit/shared/config";
+import { FLAGS, type Flag, RECIPES, runConfigSchema } from "@swarmvit/shared/config";
+import type { FlagGroup } from "@swarmvit/shared/config-fields";
 import { Command, CommanderError, Option } from "commander";
 import pc from "picocolors";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";

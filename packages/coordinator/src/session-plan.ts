@@ -28,7 +28,7 @@ export interface PackedDataSplit {
   readonly shards: readonly ShardRef[];
 }
 
-export interface RunPlan {
+export interface SessionPlan {
   readonly table: ParameterTable;
   readonly planConfig: PlanConfig;
   readonly session: Pick<
@@ -54,7 +54,12 @@ const EVALUATION_UNIT = 2;
 const PRIVATE = new Set(["token", "cert", "key", "runsDir"]);
 
 /** Errors where the data cannot fill one unit. */
-export function planRun(config: RunConfig, data: PackedData, id: string, name: string): RunPlan {
+export function planSession(
+  config: RunConfig,
+  data: PackedData,
+  id: string,
+  name: string,
+): SessionPlan {
   const variant = variantOf(config);
   const table = parameterTable(variant, data.classes.length);
   const planConfig = planConfigOf(config, data.train.shards);
