@@ -27,7 +27,7 @@ function buildPages() {
     join(ROOT, "node_modules/vite/bin/vite.js"),
     "build",
     "--logLevel",
-    "warn",
+    "error",
   ]);
   mkdirSync(join(ROOT, "dist"), { recursive: true });
   writeFileSync(stamp, digest);

@@ -2,6 +2,7 @@
 
 import type { Executor, ExecutorInfo, ModelConfig } from "../engine/executor.ts";
 import type { LoadModule } from "../engine/wasm/machine.ts";
+import { describeAdapter, openDevice } from "../engine/webgpu/device.ts";
 import type { BackendName } from "./compute-port.ts";
 
 export type ExecutorName = Exclude<BackendName, "auto" | "tfjs">;
@@ -75,10 +76,7 @@ export async function adapterKind(): Promise<"hardware" | "software" | "none"> {
   if (!gpu) return "none";
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) return "none";
-  const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
-  const named = `${vendor} ${architecture} ${device} ${description}`;
-  const software = isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(named);
-  return software ? "software" : "hardware";
+  return describeAdapter(adapter.info).software ? "software" : "hardware";
 }
 
 async function hasHardwareGpu(): Promise<boolean> {
@@ -86,7 +84,6 @@ async function hasHardwareGpu(): Promise<boolean> {
 }
 
 async function findWebgpu(): Promise<FoundDevice> {
-  const { openDevice } = await import("../engine/webgpu/device.ts");
   const { createWebgpuExecutor } = await import("../engine/webgpu/executor.ts");
   const { device, adapterName, software } = await openDevice();
   const info: ExecutorInfo = {

@@ -1,6 +1,7 @@
 /** Before the start: what is trained here, what the device will do, and the one big button. */
 
 import { useSignal } from "@preact/signals";
+import type { RunState } from "@swarmvit/shared/run";
 import { autostart, name, notice, run, setName, start } from "./join-store.ts";
 import { formatCount } from "./numbers.ts";
 
@@ -51,11 +52,18 @@ export function Welcome() {
               Uses this device's {notice.value ? "processor" : "GPU"}: it gets warm, and a battery
               drains faster.
             </li>
-            <li>Sends and receives several MB a minute. Prefer Wi-Fi.</li>
+            <li>{state ? trafficOf(state) : "Sends and receives much data."} Prefer Wi-Fi.</li>
             <li>Pause or leave at any time; closing the tab is enough.</li>
           </ul>
         </>
       )}
     </section>
   );
+}
+
+/** What a piece of work costs in data, by the model's size: people pay for it. */
+function trafficOf({ parameters, config }: RunState): string {
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  const up = parameters * (config.codec === "f16" ? 2 : 4);
+  return `Sends ${megabytes(up)} MB with each piece of work and receives ${megabytes(4 * parameters)} MB with each step: at several pieces a second, more than a film.`;
 }

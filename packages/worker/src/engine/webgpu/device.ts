@@ -64,13 +64,14 @@ export async function openDevice(options: OpenOptions = {}): Promise<OpenDevice>
   } catch (error) {
     throw new GpuUnavailable("no-adapter", `the WebGPU adapter opened no device: ${error}`);
   }
-  const { vendor, architecture, device: model, description, isFallbackAdapter } = adapter.info;
+  return { device, ...describeAdapter(adapter.info) };
+}
+
+/** An adapter's name, and whether it is a processor pretending to be a GPU. */
+export function describeAdapter(info: GPUAdapterInfo): Omit<OpenDevice, "device"> {
+  const { vendor, architecture, device, description, isFallbackAdapter } = info;
   // Some report numbers for vendor and model beside a readable description.
-  const names = [vendor, architecture, model, description].filter((name) => /[a-z]/i.test(name));
+  const names = [vendor, architecture, device, description].filter((name) => /[a-z]/i.test(name));
   const adapterName = [...new Set(names)].join(" ") || "unnamed adapter";
-  return {
-    device,
-    adapterName,
-    software: isFallbackAdapter === true || SOFTWARE.test(adapterName),
-  };
+  return { adapterName, software: isFallbackAdapter === true || SOFTWARE.test(adapterName) };
 }
