@@ -1,5 +1,6 @@
 /** Which executor a device computes with: one table, and the order in which `auto` tries it. */
 
+import type { ChoiceStore } from "../engine/choice-store.ts";
 import type { Executor, ExecutorInfo, ModelConfig } from "../engine/executor.ts";
 import type { LoadModule } from "../engine/wasm/machine.ts";
 import { describeAdapter, openDevice } from "../engine/webgpu/device.ts";
@@ -16,6 +17,8 @@ export interface Host {
   readonly loadModule?: LoadModule;
   /** Threads that one executor may use, where it can use several; 1 unless given. */
   readonly threads?: number;
+  /** Where choices that were measured on this device are remembered; nowhere unless given. */
+  readonly choices?: ChoiceStore;
 }
 
 /** A device that was found and started, before it knows a model. */

@@ -4,11 +4,13 @@ import { totalmem } from "node:os";
 import { type MessagePort, workerData } from "node:worker_threads";
 import type { Endpoint } from "comlink";
 import { findDevice } from "../client/executor-choice.ts";
+import { openNodeChoices } from "../engine/choice-store-node.ts";
 import { loadModuleFromDisk } from "../engine/wasm/modules-node.ts";
 import { decodeInNode } from "../input/decode-node.ts";
 import { exposeCompute } from "./remote-compute.ts";
 
 const { port, threads } = workerData as { port: MessagePort; threads?: number };
+const choices = openNodeChoices();
 
 exposeCompute(
   {
@@ -16,7 +18,7 @@ exposeCompute(
     platform: `node ${process.versions.node}`,
     memoryBytes: Math.min(2 ** 30, Math.floor(totalmem() / 4)),
     findDevice: (backend) =>
-      findDevice(backend, { kind: "node", loadModule: loadModuleFromDisk, threads }),
+      findDevice(backend, { kind: "node", loadModule: loadModuleFromDisk, threads, choices }),
   },
   // Node's port is an EventTarget as comlink needs it; only its type says otherwise.
   port as unknown as Endpoint,

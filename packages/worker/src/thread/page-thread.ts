@@ -1,6 +1,7 @@
 /** The page's compute thread: a Web Worker that does everything heavy, so that the page stays responsive. */
 
 import { findDevice } from "../client/executor-choice.ts";
+import { openBrowserChoices } from "../engine/choice-store-browser.ts";
 import { fetchModule } from "../engine/wasm/modules-web.ts";
 import { createBrowserDecode } from "../input/decode-browser.ts";
 import { platformName } from "./platform-name.ts";
@@ -8,6 +9,8 @@ import { exposeCompute } from "./remote-compute.ts";
 
 /** Browsers round this to 8 at most and some do not tell; phones tell 2 to 8. */
 const deviceGigabytes = "deviceMemory" in navigator ? Number(navigator.deviceMemory) : 4;
+
+const choices = openBrowserChoices();
 
 exposeCompute({
   decode: createBrowserDecode(),
@@ -19,6 +22,7 @@ exposeCompute({
       kind: "browser",
       loadModule: fetchModule,
       threads: kernelThreads(),
+      choices,
       tfjsWasmUrl: new URL(__TFJS_WASM_PATH__, location.origin).href,
     }),
 });
