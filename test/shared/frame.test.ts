@@ -116,7 +116,7 @@ describe("codecs", () => {
 });
 
 describe("the contribution frame", () => {
-  test.each(["f32", "f16"] as const)("round trip, %s", (codec) => {
+  test.each(["f32", "f16", "int8"] as const)("round trip, %s", (codec) => {
     const bytes = encodeFrame({ ...id, codec }, table, contribution);
     expect(bytes.byteLength).toBe(frameBytes("gradient", codec, table));
     const decoded = decodeFrame(bytes, { ...id, codec }, table);

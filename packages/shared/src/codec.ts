@@ -1,20 +1,27 @@
 /**
  * Encodings of a gradient vector on the wire (DESIGN section 5, codecs). `f32` is exact; `f16` has
- * one power-of-two scale a tensor, since most of a gradient lies below f16's smallest normal number.
+ * one power-of-two scale a tensor, since most of a gradient lies below f16's smallest normal number;
+ * `int8` has one scale for each block of 256 values (`int8.ts`).
  */
 
 import { bytesOf, floatsOf } from "./bytes.ts";
-import { halfOfBits, halfTable } from "./float16.ts";
+import { decodeHalves, encodeHalves } from "./float16.ts";
+import { decodeInt8, encodeInt8, int8Bytes } from "./int8.ts";
 import type { ParameterTable } from "./parameters.ts";
 
-export type Codec = "f32" | "f16";
+/** From the finest to the coarsest. */
+export const CODECS = ["f32", "f16", "int8"] as const;
+export type Codec = (typeof CODECS)[number];
 
 /** Largest exponent that a scaled tensor's largest element may have: f16 ends just above 2^15. */
 const TOP_EXPONENT = 15;
+/** Scales that an encoder can come to: 2^-149 and 2^127 as the largest value. */
+const [LEAST_SCALE, MOST_SCALE] = [-170, 120];
 
 /** Bytes of an encoded gradient: exact, never an upper bound. */
 export function encodedGradientBytes(codec: Codec, table: ParameterTable): number {
   if (codec === "f32") return 4 * table.parameterCount;
+  if (codec === "int8") return int8Bytes(table);
   return scaleBytes(table) + padTo4(2 * table.parameterCount);
 }
 
@@ -29,55 +36,69 @@ export function encodeGradient(
       `a gradient of ${table.parameterCount} values was expected (got ${gradient.length})`,
     );
   if (codec === "f32") return bytesOf(gradient);
+  if (codec === "int8") return encodeInt8(table, gradient);
   const bytes = new Uint8Array(encodedGradientBytes(codec, table));
-  const exponents = new Int16Array(bytes.buffer, 0, table.parameters.length);
-  const halves = new Uint16Array(bytes.buffer, scaleBytes(table), table.parameterCount);
+  const { exponents, halves } = f16Parts(table, bytes);
   table.parameters.forEach(({ offset, size }, t) => {
-    const exponent = exponentOf(gradient, offset, size);
-    exponents[t] = exponent;
-    const scale = 2 ** -exponent;
-    const scaled = new Float32Array(size);
-    for (let i = 0; i < size; i++) scaled[i] = gradient[offset + i] * scale;
-    const bits = new Uint32Array(scaled.buffer);
-    for (let i = 0; i < size; i++) halves[offset + i] = halfOfBits(bits[i]);
+    const tensor = gradient.subarray(offset, offset + size);
+    exponents[t] = exponentOf(tensor);
+    encodeHalves(tensor, 2 ** -exponents[t], halves.subarray(offset, offset + size));
   });
   return bytes;
 }
 
-/** Decodes to [parameterCount] values. Errors on a wrong length or an impossible scale. */
+/** Decodes to [parameterCount] values, new or into `out`. Errors on a wrong length or an impossible scale. */
 export function decodeGradient(
   codec: Codec,
   table: ParameterTable,
   bytes: Uint8Array,
+  out?: Float32Array,
 ): Float32Array {
+  expectLength(codec, table, bytes);
+  if (codec === "f32" && !out) return floatsOf(bytes);
+  const gradient = out ?? new Float32Array(table.parameterCount);
+  if (codec === "f32") gradient.set(floatsOf(bytes));
+  else if (codec === "int8") decodeInt8(table, bytes, gradient);
+  else {
+    const { exponents, halves } = f16Parts(table, bytes);
+    table.parameters.forEach(({ name, offset, size }, t) => {
+      expectScale(name, exponents[t]);
+      const end = offset + size;
+      const scale = 2 ** exponents[t];
+      decodeHalves(halves.subarray(offset, end), scale, gradient.subarray(offset, end));
+    });
+  }
+  return gradient;
+}
+
+function expectLength(codec: Codec, table: ParameterTable, bytes: Uint8Array): void {
   const expected = encodedGradientBytes(codec, table);
   if (bytes.byteLength !== expected)
     throw new Error(
       `a ${codec} gradient of ${expected} bytes was expected (got ${bytes.byteLength})`,
     );
-  if (codec === "f32") return floatsOf(bytes);
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
-  const exponents = new Int16Array(aligned.buffer, aligned.byteOffset, table.parameters.length);
-  const halves = new Uint16Array(
-    aligned.buffer,
-    aligned.byteOffset + scaleBytes(table),
-    table.parameterCount,
-  );
-  const values = halfTable();
-  const gradient = new Float32Array(table.parameterCount);
-  table.parameters.forEach(({ name, offset, size }, t) => {
-    if (exponents[t] < -170 || exponents[t] > 120)
-      throw new Error(`the scale of ${name} must be 2^-170 to 2^120 (got 2^${exponents[t]})`);
-    const scale = 2 ** exponents[t];
-    for (let i = offset; i < offset + size; i++) gradient[i] = values[halves[i]] * scale;
-  });
-  return gradient;
+}
+
+function expectScale(name: string, exponent: number): void {
+  if (exponent < LEAST_SCALE || exponent > MOST_SCALE)
+    throw new Error(
+      `the scale of ${name} must be 2^${LEAST_SCALE} to 2^${MOST_SCALE} (got 2^${exponent})`,
+    );
+}
+
+/** One exponent a tensor and one half a value: the same memory as `bytes` where that is aligned. */
+function f16Parts(table: ParameterTable, bytes: Uint8Array) {
+  const { buffer, byteOffset } = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  return {
+    exponents: new Int16Array(buffer, byteOffset, table.parameters.length),
+    halves: new Uint16Array(buffer, byteOffset + scaleBytes(table), table.parameterCount),
+  };
 }
 
 /** The exponent e such that max|x|·2^-e lies in [2^14, 2^15); 0 for a tensor of zeros. */
-function exponentOf(values: Float32Array, offset: number, size: number): number {
+function exponentOf(values: Float32Array): number {
   let max = 0;
-  for (let i = offset; i < offset + size; i++) max = Math.max(max, Math.abs(values[i]));
+  for (let i = 0; i < values.length; i++) max = Math.max(max, Math.abs(values[i]));
   if (max === 0 || !Number.isFinite(max)) return 0;
   let exponent = Math.floor(Math.log2(max)); // may be one off near a power of two: put right below
   while (2 ** exponent > max) exponent--;

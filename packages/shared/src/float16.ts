@@ -29,6 +29,28 @@ export function halfOfBits(bits: number): number {
   return sign | (scratchBits[0] - 0x3f000000);
 }
 
+/** Halves of values · scale, for a power of two as scale; the product must stay within float32. */
+export function encodeHalves(values: Float32Array, scale: number, out: Uint16Array): void {
+  const scaled = new Float32Array(values.length);
+  for (let i = 0; i < scaled.length; i++) scaled[i] = values[i] * scale;
+  const bits = new Uint32Array(scaled.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    const magnitude = bits[i] & 0x7fffffff;
+    if (magnitude < 0x477ff000 && magnitude >= 0x38800000) {
+      // As in `halfOfBits`, which most values are spared.
+      const rebiased = magnitude - 0x38000000;
+      const half = (rebiased + 0xfff + ((rebiased >>> 13) & 1)) >>> 13;
+      out[i] = ((bits[i] >>> 16) & 0x8000) | half;
+    } else out[i] = halfOfBits(bits[i]);
+  }
+}
+
+/** Values of halves · scale. */
+export function decodeHalves(halves: Uint16Array, scale: number, out: Float32Array): void {
+  const values = halfTable();
+  for (let i = 0; i < halves.length; i++) out[i] = values[halves[i]] * scale;
+}
+
 /** Value of each of the 65,536 halves. */
 export function halfTable(): Float32Array {
   table ??= makeTable();

@@ -5,7 +5,13 @@
  */
 
 import { bytesOf, crc32, floatsOf } from "./bytes.ts";
-import { type Codec, decodeGradient, encodedGradientBytes, encodeGradient } from "./codec.ts";
+import {
+  CODECS,
+  type Codec,
+  decodeGradient,
+  encodedGradientBytes,
+  encodeGradient,
+} from "./codec.ts";
 import type { ParameterTable } from "./parameters.ts";
 
 export type ContributionKind = "gradient" | "evaluation";
@@ -76,7 +82,6 @@ export const FRAME_HEADER_BYTES = 80;
 const MAGIC = 0x43565753; // "SWVC" in little-endian order
 const VERSION = 1;
 const REPORT_BYTES = 24;
-const CODECS: readonly Codec[] = ["f32", "f16"];
 const KINDS: readonly ContributionKind[] = ["gradient", "evaluation"];
 
 /** The exact length of a frame: what a lease announces and an upload must have. */
