@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
-const LAVAPIPE = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
+export const LAVAPIPE = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
 
 /** The Deno binary that npm installed, where there is one and lavapipe can be loaded. */
 export function findDeno(): string | undefined {

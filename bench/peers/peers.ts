@@ -1,0 +1,142 @@
+/**
+ * The peers by name. PyTorch and jax-js are no dependencies of this project: the environment says
+ * where they are.
+ *
+ *   PEER_TORCH   folder with mobilevit_torch.py (class MobileViT)
+ *   PEER_PYTHON  a Python that has PyTorch; "python3" unless given
+ *   PEER_JAX_JS  folder with mvit_jax.mjs and @jax-js/jax installed in it
+ */
+
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createTfjsExecutor } from "@swarmvit/worker/engine/tfjs/executor";
+import { createWasmExecutor } from "@swarmvit/worker/engine/wasm/executor";
+import { loadModuleFromDisk } from "@swarmvit/worker/engine/wasm/modules-node";
+import { bundle } from "../../test/support/bundle.ts";
+import { findDeno, LAVAPIPE } from "../../test/support/deno.ts";
+import { executorRounds, modelOf } from "./executor-rounds.ts";
+import { CLASSES, type Peer, PeerMissing, type RunningPeer, type UnitSize } from "./peer.ts";
+import { openPeerProcess, talkTo } from "./peer-process.ts";
+
+/** Every peer, the own executors first. Those on webgpu run in Deno on lavapipe. */
+export const PEERS: readonly Peer[] = [
+  ownWasm("wasm", 1),
+  ownWasm("wasm-2-threads", 2),
+  ownWasm("wasm-relaxed", 1, true),
+  inDeno("webgpu"),
+  { name: "tfjs-wasm", start: (unit) => tfjs("wasm", unit) },
+  inDeno("tfjs-webgpu"),
+  torch("torch", 1),
+  torch("torch-2-threads", 2),
+  jaxJs("jax-js-wasm", "wasm"),
+  jaxJs("jax-js-webgpu", "webgpu"),
+];
+
+/** The peer of that name; an error names all of them. */
+export function peerNamed(name: string): Peer {
+  const peer = PEERS.find((one) => one.name === name);
+  if (peer) return peer;
+  throw new Error(`no peer ${name}; there are ${PEERS.map((one) => one.name).join(", ")}`);
+}
+
+function ownWasm(name: string, threads: number, relaxed = false): Peer {
+  return {
+    name,
+    async start(unit) {
+      const begunAt = performance.now();
+      const options = { loadModule: loadModuleFromDisk, threads, relaxed };
+      return executorRounds(await createWasmExecutor(modelOf(unit), options), unit, begunAt);
+    },
+  };
+}
+
+async function tfjs(backend: "wasm", unit: UnitSize): Promise<RunningPeer> {
+  const begunAt = performance.now();
+  return executorRounds(await createTfjsExecutor(modelOf(unit), backend), unit, begunAt);
+}
+
+function torch(name: string, threads: number): Peer {
+  return {
+    name,
+    async start({ variant, size, batch }) {
+      const folder = folderOf("PEER_TORCH", "mobilevit_torch.py");
+      const driver = fileURLToPath(new URL("torch-driver.py", import.meta.url));
+      return openPeerProcess({
+        command: process.env.PEER_PYTHON ?? "python3",
+        args: [driver, folder, variant, ...[size, batch, CLASSES].map(String)],
+        // glibc's default thresholds return memory to the system after every step
+        env: {
+          OMP_NUM_THREADS: String(threads),
+          OPENBLAS_NUM_THREADS: String(threads),
+          MALLOC_MMAP_MAX_: "0",
+          MALLOC_TRIM_THRESHOLD_: "17179869184",
+          MALLOC_TOP_PAD_: "67108864",
+        },
+      });
+    },
+  };
+}
+
+function jaxJs(name: string, device: "wasm" | "webgpu"): Peer {
+  return {
+    name,
+    async start({ variant, size, batch }) {
+      if (variant !== "xxs") throw new PeerMissing("this jax-js model is XXS only");
+      const folder = folderOf("PEER_JAX_JS", "mvit_jax.mjs");
+      const driver = fileURLToPath(new URL("jax-driver.mjs", import.meta.url));
+      const args = [driver, folder, device, ...[size, batch, CLASSES].map(String)];
+      if (device === "wasm") return openPeerProcess({ command: process.execPath, args });
+      return openPeerProcess({
+        command: denoOrMissing(),
+        args: ["run", "-A", "--unstable-webgpu", ...args],
+        env: { VK_ICD_FILENAMES: LAVAPIPE, NO_COLOR: "1" },
+      });
+    },
+  };
+}
+
+function inDeno(name: "webgpu" | "tfjs-webgpu"): Peer {
+  return {
+    name,
+    async start(unit) {
+      const deno = denoOrMissing();
+      const code = await bundle(fileURLToPath(new URL("deno-driver.ts", import.meta.url)));
+      const folder = await mkdtemp(join(tmpdir(), "swarmvit-peer-"));
+      const forget = () => rm(folder, { recursive: true, force: true });
+      try {
+        const script = join(folder, "script.mjs");
+        // TF.js takes whatever has `process` for Node, and asks it for modules; a worker it knows
+        const worker = "delete globalThis.process; globalThis.WorkerGlobalScope = class {};";
+        await writeFile(script, `${worker}\n${code}`);
+        const args = ["run", "-A", "--unstable-webgpu", script, name, JSON.stringify(unit)];
+        const child = spawn(deno, args, {
+          env: { ...process.env, VK_ICD_FILENAMES: LAVAPIPE, NO_COLOR: "1" },
+          stdio: "pipe",
+        });
+        const peer = await talkTo(child);
+        return { ...peer, close: () => peer.close().finally(forget) };
+      } catch (error) {
+        await forget();
+        throw error;
+      }
+    },
+  };
+}
+
+function folderOf(variable: string, file: string): string {
+  const folder = process.env[variable];
+  if (folder && existsSync(join(folder, file))) return folder;
+  throw new PeerMissing(
+    `set ${variable} to the folder that holds ${file} (it is ${folder ?? "not set"})`,
+  );
+}
+
+function denoOrMissing(): string {
+  const deno = findDeno();
+  if (deno) return deno;
+  throw new PeerMissing("Deno (npm package deno) and Mesa's lavapipe are needed");
+}
