@@ -10,12 +10,16 @@ import type { CoreEvent, Effect } from "./core/messages.ts";
 import type { SessionOptions } from "./core/options.ts";
 import { openSession, type Session } from "./core/session.ts";
 import { type OpenRun, type OpenRunOptions, openRun } from "./open-run.ts";
-import { ADMISSION_DEFAULTS, type AdmissionLimits } from "./server/admission.ts";
+import { ADMISSION_DEFAULTS, type AdmissionLimits, openAdmission } from "./server/admission.ts";
 import { openDashboardSockets } from "./server/dashboard-sockets.ts";
 import { GUARD_DEFAULTS, type GuardLimits } from "./server/guard.ts";
 import { createHttpApp } from "./server/http.ts";
+import { openMetrics } from "./server/metrics.ts";
+import { PACKET_DEFAULTS } from "./server/packet-decoder.ts";
 import { openPublishedVectors } from "./server/published-vectors.ts";
-import { createSocketServer } from "./server/server.ts";
+import { openRefusals } from "./server/refusals.ts";
+import { CONNECTION_DEFAULTS, type ConnectionLimits, createSocketServer } from "./server/server.ts";
+import { UNREAD_DEFAULTS } from "./server/unread-watch.ts";
 import { openUploads } from "./server/uploads.ts";
 import { openVolunteerSockets } from "./server/volunteer-sockets.ts";
 import { isVectorEffect, openVectorEffects } from "./vector-effects.ts";
@@ -40,7 +44,7 @@ export interface CoordinatorOptions extends OpenRunOptions {
 }
 
 /** What strangers may use up. */
-export interface Limits extends AdmissionLimits, GuardLimits {
+export interface Limits extends AdmissionLimits, GuardLimits, ConnectionLimits {
   /** All frames on their way in together. */
   readonly uploadBytes: number;
 }
@@ -89,6 +93,9 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   const limits: Limits = {
     ...ADMISSION_DEFAULTS,
     ...GUARD_DEFAULTS,
+    ...CONNECTION_DEFAULTS,
+    ...PACKET_DEFAULTS,
+    ...UNREAD_DEFAULTS,
     uploadBytes: UPLOAD_BYTES,
     ...options.limits,
   };
@@ -98,6 +105,14 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   published.add(run.start);
   const uploads = openUploads(limits.uploadBytes);
   const traffic = { bytesOut: 0 };
+  const admission = openAdmission(limits, log);
+  const refusals = openRefusals({ nowMs, log });
+  const metrics = openMetrics({
+    refusals,
+    state: () => session.state(nowMs()),
+    sockets: () => admission.sockets,
+    uploadBytes: () => uploads.bytesInFlight,
+  });
   const stateListeners = new Set<(state: RunState) => void>();
   const recordListeners = new Set<(record: MetricRecord) => void>();
   let joinUrl: string | undefined;
@@ -133,31 +148,35 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     weights: (sha256) => published.get(sha256),
     health: () => problem,
     traffic,
+    admission,
+    refusals,
+    metrics: () => metrics.text(),
+    nowMs,
   });
   const { tls, host, port: wanted } = options;
-  const server = createSocketServer({ app, tls, host, port: wanted, limits, nowMs, log });
-  const { io } = server;
+  const tools = { limits, admission, refusals, nowMs, log };
+  const server = createSocketServer({ app, tls, host, port: wanted, ...tools });
+  const { io, greeted } = server;
   const volunteers = openVolunteerSockets({
     io,
     uploads,
-    limits,
     build: options.build,
     joinToken: options.joinToken,
+    table: run.plan.table,
     dispatch,
     leaseOf: (lease, volunteer) => session.findLease(lease, volunteer),
-    nowMs,
-    log,
+    greeted,
+    ...tools,
   });
   const control = (action: Control["action"]) => dispatch({ type: "control", action });
   const dashboards = openDashboardSockets({
     io,
-    limits,
     hostToken: options.hostToken,
     state,
     history,
     control,
-    nowMs,
-    log,
+    greeted,
+    ...tools,
   });
   const vectorEffects = openVectorEffects({
     run,
@@ -207,6 +226,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     } catch (error) {
       report(`metrics.jsonl could not be written: ${(error as Error).message}`);
     }
+    metrics.observe(record);
     for (const listener of recordListeners) listener(record);
   }
 
@@ -236,6 +256,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     clearTimeout(wake);
     clearInterval(refresh);
     clearInterval(countTraffic);
+    metrics.close();
     await server.close();
   };
 

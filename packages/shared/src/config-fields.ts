@@ -217,6 +217,12 @@ export const FIELDS = {
     mutable: true,
     description: "join token (random with --host)",
   }),
+  trustProxy: field(whole(0, 8).default(0), {
+    group: "Server",
+    placeholder: "N",
+    mutable: true,
+    description: "proxies in front of this server whose X-Forwarded-For is believed",
+  }),
   name: field(
     z
       .string()

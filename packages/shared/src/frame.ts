@@ -120,9 +120,15 @@ export function encodeFrame(
 
 /**
  * Compares a frame's header with the lease it must answer, in O(1) and without allocating. Throws
- * `FrameError` with the code of the first field that differs.
+ * `FrameError` with the code of the first field that differs. `bytes` may be the frame's beginning;
+ * `length` is then the whole frame's.
  */
-export function checkHeader(bytes: Uint8Array, expected: FrameId, table: ParameterTable): void {
+export function checkHeader(
+  bytes: Uint8Array,
+  expected: FrameId,
+  table: ParameterTable,
+  length: number = bytes.byteLength,
+): void {
   if (bytes.byteLength < FRAME_HEADER_BYTES)
     throw new FrameError(
       "MALFORMED",
@@ -157,7 +163,7 @@ export function checkHeader(bytes: Uint8Array, expected: FrameId, table: Paramet
     view.getUint32(44, true),
   );
   expect("SIZE", "gradient section", gradientSection, view.getUint32(48, true));
-  expect("SIZE", "frame", frameBytes(expected.kind, expected.codec, table), bytes.byteLength);
+  expect("SIZE", "frame", frameBytes(expected.kind, expected.codec, table), length);
   expect("MALFORMED", "reserved bytes", 0, view.getUint32(72, true) | view.getUint32(76, true));
   if (!sameToken(bytes, expected.token)) throw new FrameError("TOKEN", "the lease token is wrong");
 }

@@ -85,7 +85,7 @@ export type Abandon = z.infer<typeof abandonSchema>;
 /** Why a message was refused, and what to do about it, in words for the person at the device. */
 export interface Refusal {
   readonly ok: false;
-  readonly code: RefusalCode | JoinRefusal;
+  readonly code: RefusalCode | JoinRefusal | ConnectionRefusal;
   readonly message: string;
 }
 
@@ -97,6 +97,15 @@ export type JoinRefusal =
   | "RATE"
   | "FINISHED"
   | "REMOVED";
+
+/** Why a connection is not made, or is ended; `/api/admission` says it to pages, whose sockets cannot. */
+export type ConnectionRefusal =
+  | "ORIGIN" // a page of another site
+  | "ADDRESS" // too many connections from one address
+  | "BYTES" // more than its address may move
+  | "SILENT" // no hello in time
+  | "UNREAD" // it does not read what it is sent
+  | "HOST_TOKEN"; // a dashboard's control without the host's token
 
 /** What is the same for the whole run and every lease of it. */
 export interface RunInfo {

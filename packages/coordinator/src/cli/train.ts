@@ -92,6 +92,7 @@ export async function train(options: TrainOptions): Promise<number> {
     port: config.port,
     joinToken,
     hostToken,
+    limits: { trustProxy: config.trustProxy },
     log: (line) => terminal.log(line),
   });
 

@@ -71,15 +71,16 @@ export function verified(state: SessionState, lease: number, report: Report): vo
   forgetVerified(state, entry);
 }
 
-/** The frame was not what was leased. */
+/** The frame was not what was leased; said by its verification, or by its length or first bytes. */
 export function refused(
   state: SessionState,
   lease: number,
   code: RefusalCode,
   detail: string,
 ): void {
-  const entry = state.verifying.get(lease);
-  if (!entry) return;
+  const verifying = state.verifying.get(lease);
+  const entry = verifying ?? state.book.get(lease);
+  if (!entry || (!verifying && entry.state !== "open")) return;
   state.verifying.delete(lease);
   state.refusals.set(code, (state.refusals.get(code) ?? 0) + 1);
   const volunteer = state.roster.get(entry.volunteer);
@@ -88,11 +89,11 @@ export function refused(
     rest(volunteer, state.now, 1000, false);
     note(state, volunteer, "refused", code, detail);
   }
-  sendVerdict(state, entry.volunteer, lease, code, detail);
+  if (verifying) sendVerdict(state, entry.volunteer, lease, code, detail);
   const { work } = state;
   const isCurrent = work && isOf(work, entry) && entry.state !== "closed";
   if (entry.state !== "closed") state.book.close(entry, code);
-  if (work?.kind === "gradient" && isOf(work, entry)) retract(state, work, entry);
+  if (verifying && work?.kind === "gradient" && isOf(work, entry)) retract(state, work, entry);
   if (isCurrent) blame(state, entry, code, detail);
   if (volunteer && MALFORMED.has(code)) {
     volunteer.malformedStreak++;

@@ -50,7 +50,7 @@ export type CoreEvent =
   /** Bytes besides uploads since the last such event, for the books; best sent about once a second. */
   | { type: "traffic"; bytesIn: number; bytesOut: number }
   | { type: "verified"; lease: number; report: Report }
-  /** The frame was not what was leased: the shell has dropped it. */
+  /** The frame is not what was leased: the shell has dropped it. Of a lease that is not being verified, its volunteer has been told. */
   | { type: "refused"; lease: number; code: RefusalCode; detail: string }
   /** The sum of two nodes is in place. */
   | { type: "added"; step: number; node: Node }

@@ -9,11 +9,11 @@ import {
 } from "@swarmvit/shared/protocol";
 import type { HistoryPage, RunState } from "@swarmvit/shared/run";
 import type { Server, Socket } from "socket.io";
+import { connectionOf, unreadBytes } from "./engine-connection.ts";
 import { type GuardLimits, type GuardTools, guardSocket } from "./guard.ts";
 import { isLocal } from "./http.ts";
 import { isSameSecret } from "./secret.ts";
 import { openTokenBucket } from "./token-bucket.ts";
-import { waitingPackets } from "./waiting-packets.ts";
 
 export interface DashboardSocketsOptions extends GuardTools {
   readonly io: Server;
@@ -22,6 +22,8 @@ export interface DashboardSocketsOptions extends GuardTools {
   state(local: boolean): RunState;
   history(since: number): HistoryPage;
   control(action: Control["action"]): void;
+  /** The socket has said who it is: it may stay. */
+  greeted(socket: DashboardSocket): void;
 }
 
 export interface DashboardSockets {
@@ -43,6 +45,7 @@ export function openDashboardSockets(options: DashboardSocketsOptions): Dashboar
   let sentAt = Number.NEGATIVE_INFINITY;
 
   namespace.on("connection", (socket: DashboardSocket) => {
+    options.greeted(socket);
     const guard = guardSocket(socket as unknown as Socket, options.limits, options);
     socket.data.local = isLocal({
       socket: { remoteAddress: socket.handshake.address } as never,
@@ -55,7 +58,7 @@ export function openDashboardSockets(options: DashboardSocketsOptions): Dashboar
         return acknowledge({ ok: true });
       }
       if (!wrongTokens.take(options.nowMs())) socket.disconnect(true);
-      acknowledge({ ok: false, message: "Only the host may do this: use the host's link." });
+      guard.strike("HOST_TOKEN", `"${action}"`, acknowledge);
     });
   });
 
@@ -74,13 +77,17 @@ export function openDashboardSockets(options: DashboardSocketsOptions): Dashboar
       sentAt = options.nowMs();
       const state = options.state(false);
       const text = JSON.stringify(state);
-      const local = options.state(true);
-      for (const socket of namespace.sockets.values()) {
+      const ready = [...namespace.sockets.values()].filter(
         // Not `volatile`: that would drop the last state for good where something is under way.
-        if (socket.data.sent === text || waitingPackets(socket) > 0) continue;
-        socket.data.sent = text;
-        socket.emit("state", socket.data.local ? local : state);
-      }
+        (socket) => socket.data.sent !== text && unreadBytes(connectionOf(socket)) === 0,
+      );
+      for (const socket of ready) socket.data.sent = text;
+      const local = ready.filter((socket) => socket.data.local);
+      const remote = ready.filter((socket) => !socket.data.local);
+      // To all at once: the state is then encoded once, not once for each.
+      if (local.length > 0)
+        namespace.to(local.map(({ id }) => id)).emit("state", options.state(true));
+      if (remote.length > 0) namespace.to(remote.map(({ id }) => id)).emit("state", state);
     },
   };
 }

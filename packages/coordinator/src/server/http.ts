@@ -1,9 +1,12 @@
 /** Everything that is fetched: pages, state, weights, shards, checkpoints (DESIGN section 6, HTTP). */
 
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { type AnyRefusal, refusalOf } from "@swarmvit/shared/refusals";
 import type { HistoryPage, RunState } from "@swarmvit/shared/run";
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
+import type { Admission } from "./admission.ts";
+import type { Refusals } from "./refusals.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 import type { Traffic } from "./traffic.ts";
 
@@ -22,6 +25,11 @@ export interface HttpOptions {
   /** Undefined when all is well, else what is wrong. */
   health(): string | undefined;
   readonly traffic: Traffic;
+  readonly admission: Admission;
+  readonly refusals: Refusals;
+  /** In Prometheus' text format. */
+  metrics(): string;
+  nowMs(): number;
 }
 
 const SHA256 = /^[0-9a-f]{64}$/;
@@ -40,12 +48,21 @@ export function createHttpApp(options: HttpOptions): Express {
   app.set("etag", false); // set by hand, where the name is the hash
   app.use(setSecurityHeaders);
   app.use((request, response, next) => {
+    if (options.admission.accountOf(request).take("request", options.nowMs())) return next();
+    tooMuch(options, request, response, "RATE", "requests");
+  });
+  app.use((request, response, next) => {
     if (request.method === "GET" || request.method === "HEAD") return next();
     response.status(405).set("Allow", "GET, HEAD").json({ error: "GET or HEAD was expected" });
   });
 
   app.get("/api/run", (request, response) => {
     response.set("Cache-Control", "no-store").json(options.state(isLocal(request)));
+  });
+  // A page's socket cannot say why it was refused: the page asks here.
+  app.get("/api/admission", (request, response) => {
+    const code = options.admission.overfull(request);
+    response.set("Cache-Control", "no-store").json(code ? refusalOf(code) : { ok: true });
   });
   app.get("/api/history", (request, response) => {
     const since = Number(request.query.since ?? 0);
@@ -63,19 +80,26 @@ export function createHttpApp(options: HttpOptions): Express {
       .json({ ok: !problem, problem });
   });
 
+  app.get("/metrics", (_, response) => {
+    response
+      .set("Cache-Control", "no-store")
+      .type("text/plain; version=0.0.4")
+      .send(options.metrics());
+  });
+
   app.get("/weights/:sha256", (request, response) => {
     const { sha256 } = request.params;
     const bytes = SHA256.test(sha256) ? options.weights(sha256) : undefined;
     if (!bytes) return notFound(response, "no such weights: they are kept for a few steps only");
     if (isCached(request, response, sha256)) return;
-    countBytes(options, response);
+    if (!mayDownload(options, request, response, bytes.byteLength)) return;
     response.type("application/octet-stream").send(asBuffer(bytes));
   });
   app.get("/shards/:sha256", (request, response, next) => {
     const { sha256 } = request.params;
     if (!SHA256.test(sha256)) return notFound(response, "a shard is named by its SHA-256");
     if (isCached(request, response, sha256)) return;
-    countBytes(options, response);
+    if (!mayDownload(options, request, response, sizeOf(options.shardDirectory, sha256))) return;
     response.type("application/octet-stream");
     sendFile(options.shardDirectory, sha256, response, next);
   });
@@ -89,6 +113,7 @@ export function createHttpApp(options: HttpOptions): Express {
   app.get("/checkpoints/:file", (request, response, next) => {
     const file = MODEL_FILES.find((name) => name === request.params.file);
     if (!file) return notFound(response, `one of ${MODEL_FILES.join(", ")} was expected`);
+    if (!mayDownload(options, request, response, sizeOf(options.runDirectory, file))) return;
     response.set("Cache-Control", "no-cache").attachment(file);
     sendFile(options.runDirectory, file, response, next);
   });
@@ -158,10 +183,42 @@ function isCached(request: Request, response: Response, sha256: string): boolean
   return true;
 }
 
-function countBytes({ traffic }: HttpOptions, response: Response): void {
+/** True where the address may have so many bytes; they are counted when the answer is closed. */
+function mayDownload(
+  options: HttpOptions,
+  request: Request,
+  response: Response,
+  bytes: number,
+): boolean {
+  const { admission, traffic, nowMs } = options;
+  if (!admission.accountOf(request).take("download", nowMs(), bytes)) {
+    tooMuch(options, request, response, "BYTES", "downloads");
+    return false;
+  }
   response.on("close", () => {
     traffic.bytesOut += Number(response.getHeader("Content-Length") ?? 0);
   });
+  return true;
+}
+
+function tooMuch(
+  { admission, refusals }: HttpOptions,
+  request: Request,
+  response: Response,
+  code: AnyRefusal,
+  what: string,
+): void {
+  const { network } = admission.accountOf(request);
+  response.removeHeader("ETag");
+  response
+    .status(429)
+    .set({ "Retry-After": "5", "Cache-Control": "no-store" })
+    .json(refusals.refuse(code, network, what));
+}
+
+/** Bytes of a file; 0 where there is none, which is then said when it is sent. */
+function sizeOf(directory: string, file: string): number {
+  return statSync(join(directory, file), { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** Asked by a browser on this machine under a local name: a rebound DNS name or a proxy is not. */

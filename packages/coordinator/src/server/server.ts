@@ -1,25 +1,48 @@
 /** The HTTP server with Socket.IO on it, with limits that strangers cannot get around, on a free port. */
 
-import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { REFUSALS } from "@swarmvit/shared/refusals";
 import { Server as SocketServer } from "socket.io";
-import { Decoder, Encoder } from "socket.io-parser";
-import { type AdmissionLimits, openAdmission } from "./admission.ts";
+import { Encoder } from "socket.io-parser";
+import type { Admission } from "./admission.ts";
+import { isLoopback } from "./client-address.ts";
+import { type EngineConnection, endConnection } from "./engine-connection.ts";
+import { limitedDecoder, type PacketLimits } from "./packet-decoder.ts";
+import type { Refusals } from "./refusals.ts";
+import { type UnreadLimits, watchUnread } from "./unread-watch.ts";
 
 export interface ServerOptions {
   readonly app: RequestListener;
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly host: string;
   readonly port: number;
-  readonly limits: AdmissionLimits;
+  readonly limits: ConnectionLimits;
+  readonly admission: Admission;
+  readonly refusals: Refusals;
   nowMs(): number;
   log(line: string): void;
 }
 
+export interface ConnectionLimits extends PacketLimits, UnreadLimits {
+  readonly sockets: number;
+  /** TCP connections of one peer: a browser opens six for downloads beside its socket. */
+  readonly connectionsPerPeer: number;
+  /** Proxies in front: then all connections have one peer. */
+  readonly trustProxy: number;
+  /** Milliseconds in which a socket must be a dashboard's, or have said a hello that is welcome. */
+  readonly helloMs: number;
+}
+
+/** A volunteer that came when there was no room says hello again after 15 s. */
+export const CONNECTION_DEFAULTS = { connectionsPerPeer: 512, helloMs: 20_000 } as const;
+
 export interface OpenServer {
   readonly http: Server;
   readonly io: SocketServer;
+  /** The socket has said who it is: it may stay. */
+  greeted(socket: { readonly conn: object }): void;
   /** Listens on the port or one of the next ones; gives the port. Throws a `PortError`. */
   listen(): Promise<number>;
   /** Ends all connections. */
@@ -33,16 +56,12 @@ export class PortError extends Error {
 
 const PORTS_TRIED = 20;
 
-/** A frame's chunk is one attachment; more in one message would be held in memory before any check. */
-class OneAttachmentDecoder extends Decoder {
-  constructor() {
-    super({ maxAttachments: 1 });
-  }
-}
+/** A download of which nothing was read for so long is broken off. */
+const STALLED_MS = 60_000;
 
 /** Makes the server; it does not listen yet, so that handlers are in place before the first socket. */
 export function createSocketServer(options: ServerOptions): OpenServer {
-  const { app, tls, limits, nowMs, log } = options;
+  const { app, tls, limits, admission, refusals, nowMs, log } = options;
   const timeouts = {
     maxHeaderSize: 8192,
     headersTimeout: 10_000,
@@ -55,7 +74,8 @@ export function createSocketServer(options: ServerOptions): OpenServer {
     : createServer(timeouts, app);
   http.maxConnections = limits.sockets + 1000; // beside the sockets: downloads
   http.maxRequestsPerSocket = 1000;
-  const admission = openAdmission(limits);
+  http.setTimeout(STALLED_MS); // WebSockets are exempt: they have heartbeats
+  limitPeers(http, limits, refusals);
   const io = new SocketServer(http, {
     // No polling: base64 costs a third more, and several servers would need sticky sessions.
     transports: ["websocket"],
@@ -65,25 +85,38 @@ export function createSocketServer(options: ServerOptions): OpenServer {
     httpCompression: false,
     pingInterval: 15_000,
     pingTimeout: 30_000,
-    connectTimeout: 10_000,
+    connectTimeout: 2 * limits.helloMs, // what is silent is closed before, and counted
     serveClient: false,
     cleanupEmptyChildNamespaces: true,
-    parser: { Encoder, Decoder: OneAttachmentDecoder },
+    parser: { Encoder, Decoder: limitedDecoder(limits, refusals, nowMs) },
     allowRequest(request, decide) {
-      const refusal = admission.refusalOf(request, nowMs());
-      if (refusal) log(`socket from ${request.socket.remoteAddress} refused: ${refusal}`);
-      decide(refusal, !refusal);
+      const code = admission.refusalOf(request, nowMs());
+      if (!code) return decide(null, true);
+      const origin = code === "ORIGIN" ? request.headers.origin : undefined;
+      const who = `a socket from ${admission.accountOf(request).network}`;
+      decide(refusals.refuse(code, who, origin).message, false);
     },
   });
+  const silent = new WeakMap<object, NodeJS.Timeout>();
   io.engine.on("connection", (connection: EngineConnection) => {
-    const address = connection.request.socket.remoteAddress ?? "";
-    admission.opened(address);
-    connection.on("close", () => admission.closed(address));
+    connection.on("close", admission.opened(connection.request));
+    const who = `a socket from ${admission.accountOf(connection.request).network}`;
+    const timer = setTimeout(() => {
+      refusals.refuse("SILENT", who);
+      endConnection(connection);
+    }, limits.helloMs);
+    timer.unref();
+    silent.set(connection, timer);
+    connection.on("close", () => clearTimeout(timer));
   });
+  // Socket.IO makes this namespace by itself: a socket could stay in it for ever.
+  io.of("/").use((_, next) => next(new Error(REFUSALS.MALFORMED.advice)));
+  const stopWatching = watchUnread(io, limits, refusals, nowMs);
 
   return {
     http,
     io,
+    greeted: ({ conn }) => clearTimeout(silent.get(conn)),
     async listen() {
       const tried = options.port === 0 ? 1 : PORTS_TRIED;
       for (let port = options.port; port < options.port + tried && port < 65536; port++) {
@@ -99,15 +132,32 @@ export function createSocketServer(options: ServerOptions): OpenServer {
       );
     },
     async close() {
+      stopWatching();
       await io.close(); // closes the HTTP server too
       http.closeAllConnections();
     },
   };
 }
 
-interface EngineConnection {
-  readonly request: IncomingMessage;
-  on(event: "close", listener: () => void): void;
+/** Before anything is read: one stranger may not take up all connections. */
+function limitPeers(http: Server, limits: ConnectionLimits, refusals: Refusals): void {
+  const open = new Map<string, number>();
+  http.on("connection", (socket: Socket) => {
+    const peer = socket.remoteAddress ?? "";
+    if (limits.trustProxy > 0 || isLoopback(peer)) return;
+    const count = (open.get(peer) ?? 0) + 1;
+    if (count > limits.connectionsPerPeer) {
+      refusals.refuse("ADDRESS", `a connection from ${peer}`);
+      socket.destroy();
+      return;
+    }
+    open.set(peer, count);
+    socket.once("close", () => {
+      const left = (open.get(peer) ?? 1) - 1;
+      if (left > 0) open.set(peer, left);
+      else open.delete(peer);
+    });
+  });
 }
 
 /** True when it listens, false when the port is in use. */

@@ -1,20 +1,20 @@
 /** A rate limit: `burst` at once, then `perSecond`. Time is passed in, in milliseconds. */
 export interface TokenBucket {
-  /** True and one token less, or false. */
-  take(nowMs: number): boolean;
+  /** True and so many tokens less (one, unless said), or false. */
+  take(nowMs: number, tokens?: number): boolean;
 }
 
 /** Opens a full bucket. */
 export function openTokenBucket(perSecond: number, burst: number): TokenBucket {
-  let tokens = burst;
+  let left = burst;
   let filledAt: number | undefined;
   return {
-    take(nowMs) {
+    take(nowMs, tokens = 1) {
       const elapsedMs = filledAt === undefined ? 0 : Math.max(0, nowMs - filledAt);
       filledAt = nowMs;
-      tokens = Math.min(burst, tokens + (elapsedMs / 1000) * perSecond);
-      if (tokens < 1) return false;
-      tokens--;
+      left = Math.min(burst, left + (elapsedMs / 1000) * perSecond);
+      if (left < tokens) return false;
+      left -= tokens;
       return true;
     },
   };

@@ -3,37 +3,54 @@
  * strangers cannot fill the memory; an upload goes on after a reconnect where it stopped.
  */
 
-import { CHUNK_WINDOW, type Credit, type Refusal } from "@swarmvit/shared/protocol";
+import type { RefusalCode } from "@swarmvit/shared/frame";
+import { CHUNK_WINDOW, type Credit } from "@swarmvit/shared/protocol";
 
 export interface Uploads {
   readonly bytesInFlight: number;
-  /** Begins an upload, or says how far the one that began before has come. */
-  offer(lease: number, bytes: number): Credit | Refusal;
-  /** Takes one chunk. `complete` is true once: with the chunk that fills the frame. */
-  chunk(
-    lease: number,
-    offset: number,
-    bytes: Uint8Array,
-  ): { readonly answer: Credit | Refusal; readonly complete: boolean };
+  /** Begins an upload, or says how far the one that began before has come; undefined: no room now. */
+  offer(lease: number, bytes: number): Credit | undefined;
+  /** Takes one chunk. The frame's memory is allocated with the first one, whose header was checked. */
+  chunk(lease: number, offset: number, bytes: Uint8Array): Taken | Untaken;
   /** The whole frame, out of the budget from now on; undefined where it is not complete. */
   take(lease: number): Uint8Array | undefined;
   drop(lease: number): void;
 }
 
+export interface Taken {
+  readonly credit: Credit;
+  /** False for a chunk sent twice, or behind one that was lost: the credit says where to go on. */
+  readonly fresh: boolean;
+  /** True once: with the chunk that fills the frame. */
+  readonly complete: boolean;
+}
+
+export interface Untaken {
+  readonly credit?: undefined;
+  readonly code: RefusalCode;
+  readonly detail: string;
+}
+
+interface Upload {
+  readonly bytes: number;
+  frame?: Uint8Array;
+  received: number;
+}
+
 /** Opens the uploads with a budget for all buffers together. */
 export function openUploads(budgetBytes: number): Uploads {
-  const uploads = new Map<number, { readonly frame: Uint8Array; received: number }>();
+  const uploads = new Map<number, Upload>();
   let bytesInFlight = 0;
   const drop = (lease: number) => {
     const upload = uploads.get(lease);
     if (!upload) return;
     uploads.delete(lease);
-    bytesInFlight -= upload.frame.byteLength;
+    bytesInFlight -= upload.bytes;
   };
-  const creditOf = ({ frame, received }: { frame: Uint8Array; received: number }): Credit => ({
+  const creditOf = ({ bytes, received }: Upload): Credit => ({
     ok: true,
     offset: received,
-    credits: received === frame.byteLength ? 0 : CHUNK_WINDOW,
+    credits: received === bytes ? 0 : CHUNK_WINDOW,
   });
 
   return {
@@ -44,47 +61,34 @@ export function openUploads(budgetBytes: number): Uploads {
     offer(lease, bytes) {
       const begun = uploads.get(lease);
       if (begun) return creditOf(begun);
-      if (bytesInFlight + bytes > budgetBytes)
-        return {
-          ok: false,
-          code: "BUSY",
-          message: "The coordinator is receiving as much as it can: offer again in a second.",
-        };
+      if (bytesInFlight + bytes > budgetBytes) return undefined;
       bytesInFlight += bytes;
-      const upload = { frame: new Uint8Array(bytes), received: 0 };
+      const upload = { bytes, received: 0 };
       uploads.set(lease, upload);
       return creditOf(upload);
     },
 
     chunk(lease, offset, bytes) {
       const upload = uploads.get(lease);
-      if (!upload)
+      if (!upload) return { code: "LEASE", detail: "no upload of this lease has begun" };
+      if (offset !== upload.received)
+        return { credit: creditOf(upload), fresh: false, complete: false };
+      const room = upload.bytes - offset;
+      if (bytes.byteLength === 0 || bytes.byteLength > room)
         return {
-          answer: { ok: false, code: "LEASE", message: "No upload of this lease has begun." },
-          complete: false,
+          code: "SIZE",
+          detail: `a chunk of 1 to ${room} bytes was expected, got ${bytes.byteLength}`,
         };
-      // A chunk sent twice, or behind one that was lost: the credit says where to go on.
-      if (offset !== upload.received) return { answer: creditOf(upload), complete: false };
-      if (bytes.byteLength === 0 || bytes.byteLength > upload.frame.byteLength - offset)
-        return {
-          answer: {
-            ok: false,
-            code: "SIZE",
-            message: `A chunk of 1 to ${upload.frame.byteLength - offset} bytes was expected (got ${bytes.byteLength}).`,
-          },
-          complete: false,
-        };
+      upload.frame ??= new Uint8Array(upload.bytes);
       upload.frame.set(bytes, offset);
       upload.received += bytes.byteLength;
-      return {
-        answer: creditOf(upload),
-        complete: upload.received === upload.frame.byteLength,
-      };
+      const complete = upload.received === upload.bytes;
+      return { credit: creditOf(upload), fresh: true, complete };
     },
 
     take(lease) {
       const upload = uploads.get(lease);
-      if (!upload || upload.received < upload.frame.byteLength) return undefined;
+      if (!upload?.frame || upload.received < upload.bytes) return undefined;
       drop(lease);
       return upload.frame;
     },

@@ -1,29 +1,31 @@
 /** The `/volunteer` namespace: messages in become events of the core, its effects become messages out. */
 
-import type { RefusalCode } from "@swarmvit/shared/frame";
+import { checkHeader, FrameError, type FrameId, type RefusalCode } from "@swarmvit/shared/frame";
+import type { ParameterTable } from "@swarmvit/shared/parameters";
 import {
   abandonSchema,
   CHUNK_BYTES,
   chunkSchema,
   type Hello,
   helloSchema,
-  type JoinRefusal,
   offerSchema,
   PROTOCOL_VERSION,
-  type Refusal,
   type RunStatus,
   type ServerToVolunteer,
+  type Verdict,
   VOLUNTEER_NAMESPACE,
   type VolunteerToServer,
   type Welcome,
   wantSchema,
 } from "@swarmvit/shared/protocol";
+import { type AnyRefusal, refusalText } from "@swarmvit/shared/refusals";
 import type { Server, Socket } from "socket.io";
 import type { CoreEvent, Effect } from "../core/messages.ts";
+import type { Admission } from "./admission.ts";
+import { connectionOf } from "./engine-connection.ts";
 import { type GuardLimits, type GuardTools, guardSocket } from "./guard.ts";
 import { isSameSecret } from "./secret.ts";
 import type { Uploads } from "./uploads.ts";
-import { waitingPackets } from "./waiting-packets.ts";
 
 export interface VolunteerSocketsOptions extends GuardTools {
   readonly io: Server;
@@ -32,9 +34,18 @@ export interface VolunteerSocketsOptions extends GuardTools {
   /** Build id of the pages: a tab with another one reloads. */
   readonly build: string;
   readonly joinToken?: string;
+  readonly table: ParameterTable;
+  readonly admission: Pick<Admission, "accountOf">;
   dispatch(event: CoreEvent): void;
-  /** The bytes that a standing lease of this volunteer expects, or why it cannot be answered. */
-  leaseOf(lease: number, volunteer: string): { readonly bytes: number } | RefusalCode;
+  /** The frame that a standing lease of this volunteer expects, or why it cannot be answered. */
+  leaseOf(lease: number, volunteer: string): ExpectedFrame | RefusalCode;
+  /** The socket has said who it is: it may stay. */
+  greeted(socket: VolunteerSocket): void;
+}
+
+interface ExpectedFrame {
+  readonly expected: FrameId;
+  readonly bytes: number;
 }
 
 /** Effects that go to volunteers. */
@@ -49,15 +60,11 @@ export interface VolunteerSockets {
 
 type VolunteerSocket = Socket<VolunteerToServer, ServerToVolunteer>;
 
-/** A socket that has not said hello by then is closed. */
-const HELLO_WITHIN_MS = 15_000;
 const STATUS_EVERY_MS = 500;
-/** Messages waiting for a peer that does not read. */
-const MAX_WAITING = 256;
 
 /** Opens the namespace. */
 export function openVolunteerSockets(options: VolunteerSocketsOptions): VolunteerSockets {
-  const { io, uploads, dispatch, nowMs, log } = options;
+  const { io, uploads, dispatch, nowMs, refusals } = options;
   const namespace = io.of(VOLUNTEER_NAMESPACE);
   const sockets = new Map<string, VolunteerSocket>(); // volunteer id → its newest socket
   const requests = new Map<
@@ -71,25 +78,38 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
 
   namespace.on("connection", (socket: VolunteerSocket) => {
     const guard = guardSocket(socket as unknown as Socket, options.limits, options);
-    const silence = setTimeout(() => socket.disconnect(true), HELLO_WITHIN_MS);
-    silence.unref();
-    socket.data.greeted = () => clearTimeout(silence);
+    const account = options.admission.accountOf(connectionOf(socket).request);
     const volunteer = () => {
       const id: unknown = socket.data.volunteer;
       return typeof id === "string" && sockets.get(id) === socket ? id : undefined;
     };
+    const who = () => (volunteer() ? `volunteer ${volunteer()}` : `socket ${socket.id}`);
+    const refuse = (code: AnyRefusal, detail?: string) => refusals.refuse(code, who(), detail);
     const asVolunteer = (
       acknowledge: ((answer: unknown) => void) | undefined,
       handle: (id: string) => void,
     ) => {
       const id = volunteer();
       if (id) handle(id);
-      else acknowledge?.(refusal("LEASE", "Say hello first."));
+      else guard.strike("LEASE", "it has not said hello", acknowledge);
+    };
+    /** Bytes that nobody asked for: a little of it is what was on its way when a lease ended. */
+    const waste = (bytes: number) => {
+      if (!account.take("waste", nowMs(), bytes)) guard.strike("BYTES", "sent without a lease");
+    };
+    /** The lease is at an end: its frame cannot be what was leased. */
+    const misfit = (lease: number, code: RefusalCode, detail: string) => {
+      uploads.drop(lease);
+      dispatch({ type: "refused", lease, code, detail });
+      return refuse(code, detail);
     };
 
     guard.on("hello", helloSchema, (hello, acknowledge) => {
-      const refused = refuseHello(hello, options);
-      if (refused) return acknowledge(refused);
+      if (socket.data.asked) return guard.strike("MALFORMED", "a second hello", acknowledge);
+      const reason = refuseHello(hello, options);
+      if (reason) return guard.strike(...reason, acknowledge);
+      if (!account.take("join", nowMs())) return acknowledge(refuse("RATE", "joins"));
+      socket.data.asked = true;
       const request = ++requestCount;
       requests.set(request, { socket, acknowledge });
       dispatch({ type: "hello", request, hello });
@@ -106,22 +126,33 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
     );
     guard.on("offer", offerSchema, ({ lease, bytes }, acknowledge) =>
       asVolunteer(acknowledge, (id) => {
-        const expected = options.leaseOf(lease, id);
-        if (typeof expected === "string") return acknowledge(leaseRefusal(expected));
-        if (expected.bytes !== bytes)
-          return acknowledge(
-            refusal("SIZE", `A frame of ${expected.bytes} bytes was expected (got ${bytes}).`),
-          );
-        acknowledge(uploads.offer(lease, bytes));
+        const frame = options.leaseOf(lease, id);
+        if (typeof frame === "string") return acknowledge(refuse(frame));
+        if (frame.bytes !== bytes)
+          return acknowledge(misfit(lease, "SIZE", `expected ${frame.bytes}, got ${bytes}`));
+        const credit = uploads.offer(lease, bytes);
+        acknowledge(credit ?? refuse("BUSY"));
       }),
     );
     guard.onBytes("chunk", chunkSchema, CHUNK_BYTES, ({ lease, offset }, bytes, acknowledge) =>
       asVolunteer(acknowledge, (id) => {
-        const expected = options.leaseOf(lease, id);
-        if (typeof expected === "string") return acknowledge(leaseRefusal(expected));
-        const { answer, complete } = uploads.chunk(lease, offset, bytes);
-        acknowledge(answer);
-        if (complete) dispatch({ type: "uploaded", volunteer: id, lease, bytes: expected.bytes });
+        const frame = options.leaseOf(lease, id);
+        if (typeof frame === "string") {
+          waste(bytes.byteLength);
+          return acknowledge(refuse(frame));
+        }
+        // Nothing is allocated for a frame whose header is not the lease's.
+        const wrong = offset === 0 ? wrongHeader(bytes, frame, options.table) : undefined;
+        if (wrong) return acknowledge(misfit(lease, wrong.code, wrong.message));
+        const taken = uploads.chunk(lease, offset, bytes);
+        if (!taken.credit) {
+          waste(bytes.byteLength);
+          return acknowledge(refuse(taken.code, taken.detail));
+        }
+        if (!taken.fresh) waste(bytes.byteLength);
+        acknowledge(taken.credit);
+        if (taken.complete)
+          dispatch({ type: "uploaded", volunteer: id, lease, bytes: frame.bytes });
       }),
     );
     guard.onSignal("leave", () =>
@@ -131,7 +162,6 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
       }),
     );
     socket.on("disconnect", () => {
-      clearTimeout(silence);
       const id = volunteer();
       if (!id) return;
       sockets.delete(id);
@@ -141,21 +171,13 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
 
   const bind = (socket: VolunteerSocket, id: string) => {
     const previous = sockets.get(id);
-    socket.data.greeted();
+    options.greeted(socket);
     socket.data.volunteer = id;
     sockets.set(id, socket);
     // The old one is a tab that reconnected before its socket was seen to be gone.
     if (previous && previous !== socket) previous.disconnect(true);
   };
-  const to = (id: string): VolunteerSocket | undefined => {
-    const socket = sockets.get(id);
-    if (socket && waitingPackets(socket) > MAX_WAITING) {
-      log(`volunteer ${id} does not read what it is sent: closing its socket`);
-      socket.disconnect(true);
-      return undefined;
-    }
-    return socket;
-  };
+  const to = (id: string) => sockets.get(id);
 
   return {
     send(effect) {
@@ -166,9 +188,13 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
           if (!request) return;
           const { socket, acknowledge } = request;
           const { answer } = effect;
-          if (answer.ok && !socket.connected)
+          if (!answer.ok) {
+            socket.data.asked = false; // it may say hello again when there is room
+            return acknowledge(refusals.refuse(answer.code, `socket ${socket.id}`, answer.message));
+          }
+          if (!socket.connected)
             return dispatch({ type: "disconnected", volunteer: volunteerOf(effect, answer) });
-          if (answer.ok) bind(socket, volunteerOf(effect, answer));
+          bind(socket, volunteerOf(effect, answer));
           return acknowledge(answer);
         }
         case "lease":
@@ -178,11 +204,18 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
           uploads.drop(effect.revoke.lease); // what has come of its frame so far
           to(effect.to)?.emit("revoke", effect.revoke);
           return;
-        case "verdict":
-          to(effect.to)?.emit("verdict", effect.verdict);
+        case "verdict": {
+          const { verdict } = effect;
+          if (!verdict.accepted && verdict.code)
+            refusals.refuse(verdict.code, `volunteer ${effect.to}`, verdict.message);
+          to(effect.to)?.emit("verdict", inWords(verdict));
           return;
+        }
         case "notice": {
           const socket = to(effect.to);
+          const { code, message } = effect.notice;
+          if (code !== "PAUSED" && code !== "SELF_TEST")
+            refusals.refuse(code, `volunteer ${effect.to}`, message);
           socket?.emit("notice", effect.notice);
           if (effect.notice.final) socket?.disconnect(true);
           return;
@@ -215,23 +248,35 @@ function volunteerOf(effect: Extract<Effect, { type: "answer" }>, answer: Welcom
 }
 
 /** What needs no core to refuse: another protocol, a stale page, a wrong link. */
-function refuseHello(hello: Hello, options: VolunteerSocketsOptions): Refusal | undefined {
+function refuseHello(
+  hello: Hello,
+  options: VolunteerSocketsOptions,
+): [code: AnyRefusal, detail: string] | undefined {
   if (hello.protocol !== PROTOCOL_VERSION)
-    return refusal(
-      "PROTOCOL",
-      `Protocol ${PROTOCOL_VERSION} was expected (got ${hello.protocol}): reload the page, or update this program.`,
-    );
+    return ["PROTOCOL", `expected ${PROTOCOL_VERSION}, got ${hello.protocol}`];
   if (options.joinToken !== undefined && !isSameSecret(hello.token, options.joinToken))
-    return refusal("JOIN_TOKEN", "The link is not valid for this run: ask its host for a new one.");
+    return ["JOIN_TOKEN", hello.token === undefined ? "no token" : "another token"];
   if (hello.build !== options.build && hello.build !== "node")
-    return refusal("BUILD", "This page is older than the coordinator: reload it.");
+    return ["BUILD", `expected ${options.build}`];
   return undefined;
 }
 
-function leaseRefusal(code: RefusalCode): Refusal {
-  return refusal(code, "The lease has ended or is not yours: drop it and take the next one.");
+/** How the header in a frame's first chunk differs from its lease; undefined where it does not. */
+function wrongHeader(
+  chunk: Uint8Array,
+  { expected, bytes }: ExpectedFrame,
+  table: ParameterTable,
+): FrameError | undefined {
+  try {
+    checkHeader(chunk, expected, table, bytes);
+    return undefined;
+  } catch (error) {
+    if (error instanceof FrameError) return error;
+    throw error;
+  }
 }
 
-function refusal(code: RefusalCode | JoinRefusal, message: string): Refusal {
-  return { ok: false, code, message };
+function inWords(verdict: Verdict): Verdict {
+  const { accepted, code, message } = verdict;
+  return accepted || !code ? verdict : { ...verdict, message: refusalText(code, message) };
 }
