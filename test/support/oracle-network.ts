@@ -1,8 +1,9 @@
 /** Whole networks against the oracle's `cls_*` fixtures: through a graph, and through an executor. */
 
 import { type ParameterTable, parameterTable, type TensorSpec } from "@swarmvit/shared/parameters";
-import { fill, fnv1a32, uniform } from "@swarmvit/shared/random";
+import { fill } from "@swarmvit/shared/random";
 import type { VariantName } from "@swarmvit/shared/variants";
+import { digestOf } from "@swarmvit/worker/engine/digest";
 import type { Batch, Executor, ModelConfig } from "@swarmvit/worker/engine/executor";
 import type { Graph, ValueId } from "@swarmvit/worker/engine/graph";
 import { toEngineLayout } from "@swarmvit/worker/engine/layout";
@@ -220,14 +221,7 @@ export function compareDigest(
   { element, norm }: { element: number; norm: number },
 ): Check[] {
   const n = tensor.length;
-  const seed = fnv1a32("probe");
-  let [squares, sum, probe, most] = [0, 0, 0, 0];
-  tensor.forEach((t, i) => {
-    squares += t * t;
-    sum += t;
-    probe += t * (2 * uniform(seed, i) - 1);
-    most = Math.max(most, Math.abs(t));
-  });
+  const got = digestOf(tensor);
   const [l2, wantedSum, wantedProbe, wantedMost] = want.stats;
   // An error of `element` everywhere would be this large a norm; rounding never is.
   const slack = norm * l2 + element;
@@ -235,10 +229,10 @@ export function compareDigest(
     i < 8 ? (tensor[i] ?? 0) : tensor[Math.floor(((i - 8) * n) / 8)],
   );
   return [
-    check(`${name}.l2`, Math.abs(Math.sqrt(squares) - l2), slack),
-    check(`${name}.sum`, Math.abs(sum - wantedSum), slack * Math.sqrt(n)),
-    check(`${name}.probe`, Math.abs(probe - wantedProbe), slack),
-    check(`${name}.max`, Math.abs(most - wantedMost), element),
+    check(`${name}.l2`, Math.abs(got.l2 - l2), slack),
+    check(`${name}.sum`, Math.abs(got.sum - wantedSum), slack * Math.sqrt(n)),
+    check(`${name}.probe`, Math.abs(got.probe - wantedProbe), slack),
+    check(`${name}.max`, Math.abs(got.max - wantedMost), element),
     allClose(`${name}.samples`, picks, want.samples.subarray(0, 16), { absolute: element }),
   ];
 }
