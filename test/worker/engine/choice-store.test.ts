@@ -22,7 +22,18 @@ it("remembers across openings, beside what others wrote", async () => {
   await openNodeChoices(file).set("another", "wasm");
   const later = openNodeChoices(file);
   expect([await later.get("adapter"), await later.get("another")]).toEqual(["webgpu", "wasm"]);
-  expect(JSON.parse(await readFile(file, "utf8"))).toEqual({ adapter: "webgpu", another: "wasm" });
+  expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject({
+    choices: { adapter: "webgpu", another: "wasm" },
+  });
+});
+
+it("forgets what another version measured", async () => {
+  const file = join(folder, "choices.json");
+  await openNodeChoices(file, "old").set("adapter", "webgpu");
+  expect(await openNodeChoices(file, "new").get("adapter")).toBeUndefined();
+  await openNodeChoices(file, "new").set("another", "wasm");
+  expect(await openNodeChoices(file, "old").get("adapter")).toBeUndefined();
+  expect(await openNodeChoices(file, "new").get("another")).toBe("wasm");
 });
 
 it("takes a damaged file for an empty one, and lives without a folder", async () => {

@@ -48,8 +48,13 @@ export type Opened<T> =
   | { readonly ok: false; readonly problem: string; readonly detail: string };
 
 export interface ComputePort {
-  /** Finds a device, without loading a model. The problem is an id of `problems.ts`. */
-  probe(backend: BackendName): Promise<Opened<{ readonly device: Device }>>;
+  /**
+   * Finds a device and tests it, without the run's model. The problem is an id of `problems.ts`. `wrong`
+   * says what a better device did at its self-test, for which it was passed over.
+   */
+  probe(
+    backend: BackendName,
+  ): Promise<Opened<{ readonly device: Device; readonly wrong?: string }>>;
   /** Makes the executor of this run's model; downloads start at `origin`. Call after `probe`. */
   open(run: RunInfo, origin: string): Promise<Opened<object>>;
   /** Downloads what a lease needs, ahead of its turn. Never fails: `compute` tells. */

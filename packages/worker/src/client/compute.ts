@@ -6,11 +6,12 @@
 import type { Abandon, Device, Lease } from "@swarmvit/shared/protocol";
 import { ShardFormatError } from "@swarmvit/shared/shard";
 import { UnsafeNumbersError } from "../engine/safe-numbers.ts";
+import { SelfTestFailed } from "../engine/self-test.ts";
 import { type GpuReason, GpuUnavailable } from "../engine/webgpu/device.ts";
 import { type Decode, UndecodableSample } from "../input/decode.ts";
 import type { BackendName, Computed, ComputePort, LeaseProgress } from "./compute-port.ts";
 import { DownloadError } from "./download.ts";
-import type { FoundDevice } from "./executor-choice.ts";
+import type { ChosenDevice } from "./executor-choice.ts";
 import { frameOfLease, NonFinite, type OpenRun, openRun } from "./lease-work.ts";
 
 /** What differs between a browser and Node. */
@@ -20,12 +21,12 @@ export interface ComputePlatform {
   readonly platform: string;
   /** Bytes a unit may take on this device. */
   readonly memoryBytes: number;
-  findDevice(backend: BackendName): Promise<FoundDevice>;
+  findDevice(backend: BackendName): Promise<ChosenDevice>;
 }
 
 /** A port that computes in this thread. */
 export function openCompute(platform: ComputePlatform): ComputePort {
-  let device: FoundDevice | undefined;
+  let device: ChosenDevice | undefined;
   let open: OpenRun | undefined;
   let throttle = 100;
   let turn: Promise<unknown> = Promise.resolve();
@@ -53,7 +54,8 @@ export function openCompute(platform: ComputePlatform): ComputePort {
       try {
         device = await platform.findDevice(backend);
       } catch (error) {
-        return { ok: false, problem: "no-backend", detail: messageOf(error) };
+        const problem = error instanceof SelfTestFailed ? "self-test" : "no-backend";
+        return { ok: false, problem, detail: messageOf(error) };
       }
       const { executor, description, deterministic, software } = device.info;
       const described: Device = {
@@ -64,7 +66,9 @@ export function openCompute(platform: ComputePlatform): ComputePort {
         platform: platform.platform.slice(0, 100),
         memoryBytes: platform.memoryBytes,
       };
-      return { ok: true, device: described };
+      // The first that failed is the one that a person would have expected.
+      const failed = device.passedOver.find(({ wrong }) => wrong);
+      return { ok: true, device: described, wrong: failed?.detail };
     },
     async open(run, origin) {
       try {

@@ -1,55 +1,62 @@
-/** Which executor a device computes with: one table, and the order in which `auto` tries it. */
+/**
+ * Which executor a device computes with. A name stands for candidates, best first; each has to pass the
+ * self-test. Where a processor and a GPU could both do it, `auto` measures, once per adapter and version.
+ */
 
 import type { ChoiceStore } from "../engine/choice-store.ts";
-import type { Executor, ExecutorInfo, ModelConfig } from "../engine/executor.ts";
-import type { LoadModule } from "../engine/wasm/machine.ts";
-import { describeAdapter, openDevice } from "../engine/webgpu/device.ts";
+import { runSelfTest, SelfTestFailed } from "../engine/self-test.ts";
 import type { BackendName } from "./compute-port.ts";
+import {
+  type ExecutorName,
+  type FoundDevice,
+  findAdapter,
+  type Host,
+  startExecutor,
+} from "./executors.ts";
 
-export type ExecutorName = Exclude<BackendName, "auto" | "tfjs">;
+/** The device to compute with, and the better ones that did not pass. */
+export interface ChosenDevice extends FoundDevice {
+  readonly name: ExecutorName;
+  readonly passedOver: readonly PassedOver[];
+}
 
-/** Where the thread runs, as far as the choice depends on it. */
-export interface Host {
-  readonly kind: "browser" | "node";
-  /** In browsers: URL of the folder that holds TF.js's .wasm files, ending in "/". */
-  readonly tfjsWasmUrl?: string;
-  /** Loads the own kernels' WASM; without it TF.js computes on WASM. */
-  readonly loadModule?: LoadModule;
-  /** Threads that one executor may use, where it can use several; 1 unless given. */
-  readonly threads?: number;
-  /** Where choices that were measured on this device are remembered; nowhere unless given. */
+export interface PassedOver {
+  readonly name: ExecutorName;
+  /** It computed wrong numbers, rather than not at all. */
+  readonly wrong: boolean;
+  readonly detail: string;
+}
+
+/** What a choice needs of the world. */
+export interface Choosing {
+  /** Best first. */
+  readonly names: readonly ExecutorName[];
+  start(name: ExecutorName): Promise<FoundDevice>;
   readonly choices?: ChoiceStore;
+  /** Under which a measured choice is remembered; undefined: nothing is measured. */
+  readonly key?: string;
 }
 
-/** A device that was found and started, before it knows a model. */
-export interface FoundDevice {
-  readonly info: ExecutorInfo;
-  createExecutor(config: ModelConfig): Promise<Executor>;
+interface Tried {
+  readonly name: ExecutorName;
+  readonly device: FoundDevice;
+  readonly unitMs: number;
 }
 
-interface Entry {
-  /** Starts the device. An error says why this device cannot. */
-  find(host: Host): Promise<FoundDevice>;
-}
-
-/** Loaded when chosen: a page fetches the code of one executor only. */
-const EXECUTORS: Readonly<Record<ExecutorName, Entry>> = {
-  webgpu: { find: findWebgpu },
-  wasm: { find: findWasm },
-  "tfjs-webgpu": { find: (host) => findTfjs("webgpu", host) },
-  "tfjs-wasm": { find: (host) => findTfjs("wasm", host) },
-  "tfjs-cpu": { find: (host) => findTfjs("cpu", host) },
-};
+/** `auto` times devices for this long in all; compiling kernels for the first time comes on top. */
+const MEASURE_MS = 3_000;
+/** The executors worth measuring against each other; TF.js is for where these fail. */
+const MEASURABLE: readonly ExecutorName[] = ["wasm", "webgpu"];
 
 /**
- * The executors that a name stands for, best first: the first one that starts is taken. `hardware`
- * says whether the browser has a real GPU; a software one is slower than the processor it runs on.
+ * The executors that a name stands for, best first: the first one that starts and passes is taken.
+ * `hardware` says whether there is a real GPU; a software one is slower than the processor it runs on.
  */
 export function candidates(backend: BackendName, hardware: boolean): readonly ExecutorName[] {
   const onProcessor: ExecutorName[] = ["wasm", "tfjs-wasm"];
   switch (backend) {
     case "auto":
-      return hardware ? ["webgpu", "tfjs-webgpu", ...onProcessor] : onProcessor;
+      return hardware ? ["webgpu", "wasm", "tfjs-webgpu", "tfjs-wasm"] : onProcessor;
     case "wasm":
       return onProcessor;
     case "tfjs":
@@ -59,80 +66,66 @@ export function candidates(backend: BackendName, hardware: boolean): readonly Ex
   }
 }
 
-/** Starts the best executor that a name stands for. Throws what the last one said if none starts. */
-export async function findDevice(backend: BackendName, host: Host): Promise<FoundDevice> {
-  const hardware = host.kind === "browser" && (await hasHardwareGpu());
-  let failure: unknown;
-  for (const name of candidates(backend, hardware)) {
+/** Starts the best executor that a name stands for. Throws what the last one said if none passes. */
+export async function findDevice(backend: BackendName, host: Host): Promise<ChosenDevice> {
+  const adapter = await findAdapter();
+  const names = candidates(backend, adapter.kind === "hardware");
+  return chooseDevice({
+    names,
+    start: (name) => startExecutor(name, host),
+    choices: host.choices,
+    key: backend === "auto" ? `executor: ${adapter.name}, ${host.threads ?? 1} threads` : undefined,
+  });
+}
+
+/** The fastest of those that are measured, else the first that passes the self-test. */
+export async function chooseDevice({
+  names,
+  start,
+  choices,
+  key,
+}: Choosing): Promise<ChosenDevice> {
+  const passedOver: PassedOver[] = [];
+  let failure: unknown = new Error("no executor was named");
+  const attempt = async (name: ExecutorName, until?: number): Promise<Tried | undefined> => {
     try {
-      return await EXECUTORS[name].find(host);
+      const device = await start(name);
+      // Plain JavaScript computes as rightly as the page itself, and slowly.
+      if (name === "tfjs-cpu") return { name, device, unitMs: 0 };
+      const reference = name === "wasm" ? undefined : await start("wasm").catch(() => undefined);
+      const { unitMs = 0 } = await runSelfTest((config) => device.createExecutor(config), {
+        reference: reference && ((config) => reference.createExecutor(config)),
+        measureUntil: until,
+      });
+      return { name, device, unitMs };
     } catch (error) {
       failure = error;
+      const detail = error instanceof Error ? error.message : String(error);
+      passedOver.push({ name, wrong: error instanceof SelfTestFailed, detail });
+      return undefined;
     }
+  };
+  const chosen = ({ name, device }: Tried): ChosenDevice => ({ ...device, name, passedOver });
+
+  const rivals = key === undefined ? [] : MEASURABLE.filter((name) => names.includes(name));
+  const known = rivals.length > 1 && key !== undefined ? await choices?.get(key) : undefined;
+  const remembered = rivals.filter((name) => name === known);
+  if (rivals.length > 1 && remembered.length === 0) {
+    const began = performance.now();
+    const tried: Tried[] = [];
+    for (const [i, name] of rivals.entries()) {
+      const device = await attempt(name, began + ((i + 1) * MEASURE_MS) / rivals.length);
+      if (device) tried.push(device);
+    }
+    const [fastest] = tried.sort((a, b) => a.unitMs - b.unitMs);
+    // One that failed may do better another time: then nothing is remembered.
+    if (tried.length === rivals.length) await choices?.set(key as string, fastest.name);
+    if (fastest) return chosen(fastest);
+  }
+  for (const name of new Set([...remembered, ...names])) {
+    if (passedOver.some((failed) => failed.name === name)) continue;
+    const tried = await attempt(name);
+    if (tried) return chosen(tried);
   }
   throw failure;
-}
-
-/** What `requestAdapter` gives, in the words of `problems.ts`. Callable in a page and in a worker. */
-export async function adapterKind(): Promise<"hardware" | "software" | "none"> {
-  const gpu = typeof navigator === "undefined" ? undefined : navigator.gpu;
-  if (!gpu) return "none";
-  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) return "none";
-  return describeAdapter(adapter.info).software ? "software" : "hardware";
-}
-
-async function hasHardwareGpu(): Promise<boolean> {
-  return (await adapterKind()) === "hardware";
-}
-
-async function findWebgpu(): Promise<FoundDevice> {
-  const { createWebgpuExecutor } = await import("../engine/webgpu/executor.ts");
-  const { device, adapterName, software } = await openDevice();
-  const info: ExecutorInfo = {
-    executor: "webgpu",
-    description: adapterName,
-    deterministic: false,
-    software,
-  };
-  // The executor owns its device, so a second run on this thread opens another one.
-  let unused: GPUDevice | undefined = device;
-  return {
-    info,
-    async createExecutor(config) {
-      const own = unused ?? (await openDevice()).device;
-      unused = undefined;
-      return createWebgpuExecutor(config, own, { adapterName, software });
-    },
-  };
-}
-
-async function findWasm({ loadModule, threads = 1 }: Host): Promise<FoundDevice> {
-  if (!loadModule) throw new Error("nobody says where the WASM kernels are; use tfjs-wasm");
-  const { createWasmExecutor } = await import("../engine/wasm/executor.ts");
-  await loadModule("kernels"); // fails here, not in the middle of a lease
-  return {
-    info: {
-      executor: "wasm",
-      description: `processor, ${threads} thread${threads > 1 ? "s" : ""}`,
-      deterministic: true,
-      software: false,
-    },
-    createExecutor: (config) => createWasmExecutor(config, { loadModule, threads }),
-  };
-}
-
-async function findTfjs(backend: "webgpu" | "wasm" | "cpu", host: Host): Promise<FoundDevice> {
-  const { env } = await import("@tensorflow/tfjs-core");
-  const { openTfjs } = await import("../engine/tfjs/backend.ts");
-  const { createTfjsExecutor } = await import("../engine/tfjs/executor.ts");
-  env().set("PROD", true); // no advertisement for its other packages
-  if (backend === "wasm" && host.kind === "browser") {
-    // TF.js starts its threads from a blob: URL that imports a script by a name of its own.
-    await import("@tensorflow/tfjs-backend-wasm");
-    env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
-  }
-  const options = { wasmBaseUrl: host.tfjsWasmUrl };
-  const info = await openTfjs(backend, options);
-  return { info, createExecutor: (config) => createTfjsExecutor(config, backend, options) };
 }

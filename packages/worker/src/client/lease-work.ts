@@ -10,7 +10,7 @@ import type { Decode } from "../input/decode.ts";
 import { createPixelCache, type PixelCache } from "../input/pixel-cache.ts";
 import type { LeaseProgress } from "./compute-port.ts";
 import { DownloadError, type Downloads, openDownloads } from "./download.ts";
-import type { FoundDevice } from "./executor-choice.ts";
+import type { FoundDevice } from "./executors.ts";
 import { rest } from "./rest.ts";
 import { restMs } from "./throttle.ts";
 

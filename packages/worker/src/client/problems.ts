@@ -11,6 +11,8 @@ export type ProblemId =
   | "out-of-memory"
   | "device-lost"
   | "wrong-numbers"
+  | "self-test"
+  | "gpu-failed-self-test"
   | "download"
   | "no-backend"
   | "outdated"
@@ -148,6 +150,20 @@ const WORDS: Readonly<Record<ProblemId, Words>> = {
       "Several results in a row were not finite numbers, so nothing was sent. It is nearly always the graphics driver.",
     advice: "Update the graphics driver and the browser, or try again with ?backend=wasm.",
   },
+  "self-test": {
+    title: "This device fails its self-test",
+    explanation:
+      "Before taking part it computes a small piece with a known answer, and the answer was wrong. It is nearly always the graphics driver.",
+    advice:
+      "Update the graphics driver and the browser, or compute on the processor: ?backend=wasm in a page, --backend wasm for a volunteer without a browser.",
+  },
+  "gpu-failed-self-test": {
+    title: "The GPU computes wrong numbers and is not used",
+    explanation:
+      "It gave a wrong answer to a small piece with a known one. This device computes on its processor instead, which is slower.",
+    advice: "Update the graphics driver and the browser, then reload this page.",
+    severity: "notice",
+  },
   download: {
     title: "Can't download the work",
     explanation:
@@ -199,6 +215,8 @@ const LINUX_FLAGS =
 function adviceFor(id: ProblemId, userAgent: string): string | undefined {
   if (id === "no-webgpu") return browserAdvice(userAgent);
   if (id === "no-adapter" && isLinux(userAgent)) return LINUX_FLAGS;
+  if (id === "gpu-failed-self-test" && userAgent === "node")
+    return "Update the graphics driver, then start this volunteer again.";
   if (id === "outdated" && userAgent === "node")
     return "Update this copy of swarmvit (git pull, npm install) and start it again.";
   return undefined;

@@ -152,7 +152,7 @@ export function openSession(options: SessionOptions): Session {
     });
     const probed = await started.port.probe(options.backend);
     if (!probed.ok) throw new Unable(probed.problem as ProblemId, probed.detail);
-    happen({ type: "device", device: probed.device });
+    happen({ type: "device", device: probed.device, wrong: probed.wrong });
     await started.port.setThrottle(throttle);
     hello = {
       protocol: PROTOCOL_VERSION,

@@ -32,6 +32,8 @@ export interface VolunteerState {
   readonly identity?: { readonly id: string; readonly secret: string; readonly name: string };
   /** What it computes with, once found. */
   readonly device?: Device;
+  /** What a better device did wrong at its self-test, for which it is not used. */
+  readonly wrongDevice?: string;
   readonly run?: RunInfo;
   readonly status?: RunStatus;
   /** The thread holds an executor of this run. */
@@ -51,7 +53,7 @@ export interface VolunteerState {
 }
 
 export type VolunteerEvent =
-  | { readonly type: "device"; readonly device: Device }
+  | { readonly type: "device"; readonly device: Device; readonly wrong?: string }
   | { readonly type: "connected" }
   | { readonly type: "disconnected" }
   | { readonly type: "welcome"; readonly welcome: Welcome }

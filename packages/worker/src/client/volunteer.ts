@@ -39,7 +39,10 @@ export function advance(state: VolunteerState, event: VolunteerEvent): Advance {
   if (state.ended) return { state, effects: [] };
   switch (event.type) {
     case "device":
-      return { state: { ...state, device: event.device }, effects: [] };
+      return {
+        state: { ...state, device: event.device, wrongDevice: event.wrong },
+        effects: [],
+      };
     case "connected": {
       const { identity } = state;
       const resume = identity && { id: identity.id, secret: identity.secret };

@@ -5,15 +5,15 @@ import { type ChoiceStore, createChoiceStore } from "./choice-store.ts";
 const DATABASE = "swarmvit";
 const TABLE = "choices";
 
-/** This origin's choices; those of this thread alone where the browser blocks storage. */
-export function openBrowserChoices(): ChoiceStore {
+/** This origin's choices of one version of the code; those of this thread alone where the browser blocks storage. */
+export function openBrowserChoices(version: string): ChoiceStore {
   const fallback = createChoiceStore();
   const database = openDatabase();
   return {
     async get(key) {
       try {
         const table = (await database).transaction(TABLE, "readonly").objectStore(TABLE);
-        const value: unknown = await settled(table.get(key));
+        const value: unknown = await settled(table.get(`${version} ${key}`));
         return typeof value === "string" ? value : undefined;
       } catch {
         return fallback.get(key);
@@ -22,7 +22,7 @@ export function openBrowserChoices(): ChoiceStore {
     async set(key, value) {
       try {
         const table = (await database).transaction(TABLE, "readwrite").objectStore(TABLE);
-        await settled(table.put(value, key));
+        await settled(table.put(value, `${version} ${key}`));
       } catch {
         await fallback.set(key, value);
       }

@@ -30,7 +30,7 @@ export interface SelfTestReport {
 }
 
 /** The unit that `auto` times: small, but large enough that a GPU has something to do. */
-export const MEASURED = { height: 64, width: 64, samples: 16 } as const;
+export const MEASURED = { height: 64, width: 64, samples: 8 } as const;
 
 export const SELF_TEST_MODEL: ModelConfig = {
   variant: "xxs",
@@ -45,7 +45,7 @@ export const SELF_TEST_MODEL: ModelConfig = {
  */
 const TOLERANCE = { loss: 1e-4, element: 1e-3, norm: 1e-2, cosine: 0.9999 } as const;
 /** The last timings of many cannot make a device faster than it is. */
-const MOST_TIMED = 8;
+const MOST_TIMED = 4;
 
 /** Runs the test on a new executor and closes it. Throws `SelfTestFailed`, or what the executor throws. */
 export async function runSelfTest(

@@ -9,7 +9,7 @@ import {
   NO_CONTRIBUTION,
   saveContribution,
 } from "../client/contribution.ts";
-import { adapterKind } from "../client/executor-choice.ts";
+import { findAdapter as askForAdapter } from "../client/executors.ts";
 import { tokenOf } from "../client/join-link.ts";
 import { inventName } from "../client/names.ts";
 import { gpuProblem, type Problem, problemOf, type Surroundings } from "../client/problems.ts";
@@ -47,7 +47,11 @@ export const problem = computed((): Problem | undefined => {
   return undefined;
 });
 /** Why it computes on the processor, or will. */
-export const notice = computed(() => gpuProblem(surroundings.value));
+export const notice = computed(() =>
+  volunteer.value?.wrongDevice
+    ? problemOf("gpu-failed-self-test", navigator.userAgent)
+    : gpuProblem(surroundings.value),
+);
 export const bytesSent = signal(0);
 
 const earlier = signal(NO_CONTRIBUTION);
@@ -140,7 +144,10 @@ async function loadRun(): Promise<void> {
 async function findAdapter(): Promise<void> {
   if (!surroundings.value.webgpu) return;
   // A browser that fails to answer offers none.
-  const adapter = await adapterKind().catch(() => "none" as const);
+  const adapter = await askForAdapter().then(
+    ({ kind }) => kind,
+    () => "none" as const,
+  );
   surroundings.value = { ...surroundings.value, adapter };
 }
 

@@ -65,7 +65,7 @@ function details() {
   const state = volunteer.value;
   const ended = state?.ended;
   return {
-    detail: ended?.reason === "problem" ? ended.detail : undefined,
+    detail: ended?.reason === "problem" ? ended.detail : state?.wrongDevice,
     device: state?.device?.description,
     browser: userAgent,
     secure: String(secure),

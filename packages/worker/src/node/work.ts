@@ -98,6 +98,10 @@ function narrator(log: (line: string) => void) {
         `Joined ${run.name} as ${volunteer.name}: ${run.model} on ${run.dataset}, ${run.classes.length} classes`,
       );
     }
+    if (event.type === "device" && event.wrong) {
+      const { title, advice } = problemOf("gpu-failed-self-test", "node");
+      log(`${title}. ${advice} (${event.wrong})`);
+    }
     if (event.type === "verdict") {
       const { accepted, code, message, samples, contributions } = event.verdict;
       const speed = `${state.imagesPerSecond.toFixed(1)} images/s`;

@@ -10,7 +10,7 @@ import { exposeCompute } from "./remote-compute.ts";
 /** Browsers round this to 8 at most and some do not tell; phones tell 2 to 8. */
 const deviceGigabytes = "deviceMemory" in navigator ? Number(navigator.deviceMemory) : 4;
 
-const choices = openBrowserChoices();
+const choices = openBrowserChoices(__BUILD_ID__);
 
 exposeCompute({
   decode: createBrowserDecode(),

@@ -1,0 +1,105 @@
+/** How each executor is started on this device: one table. */
+
+import type { ChoiceStore } from "../engine/choice-store.ts";
+import type { Executor, ExecutorInfo, ModelConfig } from "../engine/executor.ts";
+import type { LoadModule } from "../engine/wasm/machine.ts";
+import { describeAdapter, openDevice } from "../engine/webgpu/device.ts";
+import type { BackendName } from "./compute-port.ts";
+
+export type ExecutorName = Exclude<BackendName, "auto" | "tfjs">;
+
+/** Where the thread runs, as far as the choice depends on it. */
+export interface Host {
+  readonly kind: "browser" | "node";
+  /** In browsers: URL of the folder that holds TF.js's .wasm files, ending in "/". */
+  readonly tfjsWasmUrl?: string;
+  /** Loads the own kernels' WASM; without it TF.js computes on WASM. */
+  readonly loadModule?: LoadModule;
+  /** Threads that one executor may use, where it can use several; 1 unless given. */
+  readonly threads?: number;
+  /** Where choices that were measured on this device are remembered; nowhere unless given. */
+  readonly choices?: ChoiceStore;
+}
+
+/** A device that was found and started, before it knows a model. */
+export interface FoundDevice {
+  readonly info: ExecutorInfo;
+  createExecutor(config: ModelConfig): Promise<Executor>;
+}
+
+/** Starts one executor's device. An error says why this device cannot. */
+export function startExecutor(name: ExecutorName, host: Host): Promise<FoundDevice> {
+  return STARTERS[name](host);
+}
+
+/** What `requestAdapter` gives: its name and, in the words of `problems.ts`, its kind. Callable in a page and in a worker. */
+export async function findAdapter(): Promise<{
+  readonly kind: "hardware" | "software" | "none";
+  readonly name: string;
+}> {
+  const gpu = typeof navigator === "undefined" ? undefined : navigator.gpu;
+  const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) return { kind: "none", name: "" };
+  const { adapterName, software } = describeAdapter(adapter.info);
+  return { kind: software ? "software" : "hardware", name: adapterName };
+}
+
+/** Loaded when chosen: a page fetches the code of one executor only. */
+const STARTERS: Readonly<Record<ExecutorName, (host: Host) => Promise<FoundDevice>>> = {
+  webgpu: startWebgpu,
+  wasm: startWasm,
+  "tfjs-webgpu": (host) => startTfjs("webgpu", host),
+  "tfjs-wasm": (host) => startTfjs("wasm", host),
+  "tfjs-cpu": (host) => startTfjs("cpu", host),
+};
+
+async function startWebgpu(): Promise<FoundDevice> {
+  const { createWebgpuExecutor } = await import("../engine/webgpu/executor.ts");
+  const { device, adapterName, software } = await openDevice();
+  const info: ExecutorInfo = {
+    executor: "webgpu",
+    description: adapterName,
+    deterministic: false,
+    software,
+  };
+  // The executor owns its device, so a second run on this thread opens another one.
+  let unused: GPUDevice | undefined = device;
+  return {
+    info,
+    async createExecutor(config) {
+      const own = unused ?? (await openDevice()).device;
+      unused = undefined;
+      return createWebgpuExecutor(config, own, { adapterName, software });
+    },
+  };
+}
+
+async function startWasm({ loadModule, threads = 1 }: Host): Promise<FoundDevice> {
+  if (!loadModule) throw new Error("nobody says where the WASM kernels are; use tfjs-wasm");
+  const { createWasmExecutor } = await import("../engine/wasm/executor.ts");
+  await loadModule("kernels"); // fails here, not in the middle of a lease
+  return {
+    info: {
+      executor: "wasm",
+      description: `processor, ${threads} thread${threads > 1 ? "s" : ""}`,
+      deterministic: true,
+      software: false,
+    },
+    createExecutor: (config) => createWasmExecutor(config, { loadModule, threads }),
+  };
+}
+
+async function startTfjs(backend: "webgpu" | "wasm" | "cpu", host: Host): Promise<FoundDevice> {
+  const { env } = await import("@tensorflow/tfjs-core");
+  const { openTfjs } = await import("../engine/tfjs/backend.ts");
+  const { createTfjsExecutor } = await import("../engine/tfjs/executor.ts");
+  env().set("PROD", true); // no advertisement for its other packages
+  if (backend === "wasm" && host.kind === "browser") {
+    // TF.js starts its threads from a blob: URL that imports a script by a name of its own.
+    await import("@tensorflow/tfjs-backend-wasm");
+    env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
+  }
+  const options = { wasmBaseUrl: host.tfjsWasmUrl };
+  const info = await openTfjs(backend, options);
+  return { info, createExecutor: (config) => createTfjsExecutor(config, backend, options) };
+}
