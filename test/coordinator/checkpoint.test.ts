@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { bytesOf } from "@swarmvit/shared/bytes";
 import { initialParameters, initialStatistics } from "@swarmvit/shared/init";
 import { parameterTable } from "@swarmvit/shared/parameters";
-import type { StepRecord } from "@swarmvit/shared/run";
+import type { EventRecord, MetricRecord, StepRecord } from "@swarmvit/shared/run";
 import { afterEach, describe, expect, it } from "vitest";
 import type { CoreSnapshot } from "../../packages/coordinator/src/core/messages.ts";
 import {
@@ -23,10 +23,11 @@ import {
   writeCheckpoint,
 } from "../../packages/coordinator/src/storage/checkpoint-store.ts";
 import {
-  cutMetricsLog,
   openMetricsLog,
   readMetricsLog,
+  repairMetrics,
 } from "../../packages/coordinator/src/storage/metrics-log.ts";
+import { nodeDisk } from "../../packages/coordinator/src/storage/node-disk.ts";
 import { lockRun } from "../../packages/coordinator/src/storage/run-lock.ts";
 import { initialVectorState } from "../../packages/coordinator/src/vectors/vector-state.ts";
 import { connectTo, openCluster } from "../support/cluster.ts";
@@ -62,13 +63,13 @@ describe("checkpoints", () => {
     written.weights[3] = 1.25;
     written.steps = 5;
     for (const step of [1, 2, 3, 4, 5])
-      writeCheckpoint(directory, table, written, snapshot(step, 1));
-    expect(listCheckpoints(directory).map(({ step }) => step)).toEqual([1, 3, 4, 5]);
+      writeCheckpoint(nodeDisk, directory, table, written, snapshot(step, 1));
+    expect(listCheckpoints(nodeDisk, directory).map(({ step }) => step)).toEqual([1, 3, 4, 5]);
     expect(readdirSync(directory).sort()).toEqual([
       "MANIFEST.json",
       ...[1, 3, 4, 5].map((step) => `step-${step}.safetensors`),
     ]);
-    const read = readNewestCheckpoint(directory, table, () => {})!;
+    const read = readNewestCheckpoint(nodeDisk, directory, table, () => {})!;
     expect(read.core).toEqual(JSON.parse(JSON.stringify(snapshot(5, 1))));
     expect(read.state.steps).toBe(5);
     for (const [name, vector] of Object.entries(written))
@@ -83,24 +84,28 @@ describe("checkpoints", () => {
     ["a cut", (bytes: Buffer) => bytes.subarray(0, 5000)],
   ])("with %s are passed over for the one before, aloud", (_, damage) => {
     const directory = newDirectory();
-    writeCheckpoint(directory, table, state(), snapshot(1));
-    writeCheckpoint(directory, table, state(), snapshot(2));
+    writeCheckpoint(nodeDisk, directory, table, state(), snapshot(1));
+    writeCheckpoint(nodeDisk, directory, table, state(), snapshot(2));
     const path = join(directory, "step-2.safetensors");
     writeFileSync(path, damage(readFileSync(path)));
     const lines: string[] = [];
-    const read = readNewestCheckpoint(directory, table, (line) => lines.push(line));
+    const read = readNewestCheckpoint(nodeDisk, directory, table, (line) => lines.push(line));
     expect(read?.core.step).toBe(1);
     expect(lines.join()).toMatch(/step-2\.safetensors is damaged.*trying the one before/);
     rmSync(join(directory, "step-1.safetensors"));
-    expect(() => readNewestCheckpoint(directory, table, () => {})).toThrow(/none of 2 checkpoints/);
+    expect(() => readNewestCheckpoint(nodeDisk, directory, table, () => {})).toThrow(
+      /none of 2 checkpoints/,
+    );
   });
 
   it("of another model are not taken", () => {
     const directory = newDirectory();
-    writeCheckpoint(directory, table, state(), snapshot(1));
+    writeCheckpoint(nodeDisk, directory, table, state(), snapshot(1));
     const lines: string[] = [];
     const other = parameterTable("xxs", 3);
-    expect(() => readNewestCheckpoint(directory, other, (line) => lines.push(line))).toThrow();
+    expect(() =>
+      readNewestCheckpoint(nodeDisk, directory, other, (line) => lines.push(line)),
+    ).toThrow();
     expect(lines.join()).toMatch(/classes 3 was expected \(got 2\)/);
   });
 });
@@ -110,34 +115,49 @@ describe("the metrics log", () => {
 
   it("cuts a torn last line off and goes on behind it", () => {
     const path = join(newDirectory(), "metrics.jsonl");
-    const first = openMetricsLog(path, () => {});
+    const first = openMetricsLog(nodeDisk, path);
     first.append(step(1));
     first.close();
     appendFileSync(path, '{"kind":"step","st');
-    const lines: string[] = [];
-    const second = openMetricsLog(path, (line) => lines.push(line));
+    const second = openMetricsLog(nodeDisk, path);
     second.append(step(2));
     second.close();
-    expect(lines.join()).toContain("cut off by a crash");
-    expect(readMetricsLog(path)).toEqual([step(1), step(2)]);
+    expect(readMetricsLog(nodeDisk, path)).toEqual([step(1), step(2)]);
   });
 
-  it("gives up what will be computed again", () => {
+  it("gives up what a roll-back takes back", () => {
     const path = join(newDirectory(), "metrics.jsonl");
-    const log = openMetricsLog(path, () => {});
+    const log = openMetricsLog(nodeDisk, path);
     for (const n of [1, 2, 3]) log.append(step(n));
+    log.cut((record) => record.step <= 2);
+    log.append(step(3));
     log.close();
-    const keep = (record: { step: number }) => record.step <= 2;
-    expect(cutMetricsLog(path, keep)).toEqual([step(1), step(2)]);
-    expect(readMetricsLog(path)).toEqual([step(1), step(2)]);
+    expect(readMetricsLog(nodeDisk, path)).toEqual([1, 2, 3].map(step));
+  });
+
+  it("lists each step once after a repair, with those that only the write-ahead log knows", () => {
+    const path = join(newDirectory(), "metrics.jsonl");
+    const event = { kind: "event", step: 9, what: "resumed" } as EventRecord;
+    const log = openMetricsLog(nodeDisk, path);
+    for (const record of [step(1), step(3), step(4), event, step(3), step(8)]) log.append(record);
+    log.close();
+    appendFileSync(path, '{"kind":"step","st');
+    const sorted = (records: MetricRecord[]) =>
+      records.filter(({ kind }) => kind === "step").map((record) => record.step);
+    const got = repairMetrics(nodeDisk, path, 5, [2, 4, 5, 6].map(step));
+    expect(sorted(got).sort()).toEqual([1, 2, 3, 4, 5]);
+    expect(got.filter(({ kind }) => kind === "event")).toEqual([event]);
+    expect(readMetricsLog(nodeDisk, path)).toEqual(got);
   });
 });
 
 describe("the lock", () => {
   it("is held by one, taken over from the dead, and given back", () => {
     const directory = newDirectory();
-    const lock = lockRun(directory);
-    expect(() => lockRun(directory)).toThrow(/in use by another coordinator \(process \d+\)/);
+    const lock = lockRun(nodeDisk, directory);
+    expect(() => lockRun(nodeDisk, directory)).toThrow(
+      /in use by another coordinator \(process \d+\)/,
+    );
     lock.release();
     expect(existsSync(join(directory, "lock"))).toBe(false);
     for (const stale of [
@@ -146,7 +166,7 @@ describe("the lock", () => {
       "no lock of ours",
     ]) {
       writeFileSync(join(directory, "lock"), stale);
-      lockRun(directory).release();
+      lockRun(nodeDisk, directory).release();
     }
     expect(readdirSync(directory)).toEqual([]);
   });
@@ -163,7 +183,7 @@ describe("the lock", () => {
 describe("resuming", () => {
   const settings = { config: { maxSteps: 5 }, options: { checkpointEvery: 2 } };
   const stepsOf = (directory: string) =>
-    readMetricsLog(join(directory, "run", "metrics.jsonl"))
+    readMetricsLog(nodeDisk, join(directory, "run", "metrics.jsonl"))
       .filter((record) => record.kind === "step")
       .map(({ step, weights, loss, grad_norm }) => ({ step, weights, loss, grad_norm }));
   const finish = async (directory: string, resume: boolean) => {
@@ -196,7 +216,7 @@ describe("resuming", () => {
 
   it("refuses to begin anew over a run's checkpoints", async () => {
     const directory = newDirectory();
-    writeCheckpoint(join(directory, "run", "checkpoints"), table, state(), snapshot(1));
+    writeCheckpoint(nodeDisk, join(directory, "run", "checkpoints"), table, state(), snapshot(1));
     await expect(openCluster({ directory })).rejects.toThrow(/holds checkpoints already.*--resume/);
   });
 });

@@ -8,7 +8,12 @@ import { initialParameters, initialStatistics } from "@swarmvit/shared/init";
 import { nullGradients } from "@swarmvit/shared/null-gradients";
 import { parameterTable } from "@swarmvit/shared/parameters";
 import { afterEach, describe, expect, it } from "vitest";
-import type { VectorSetup } from "../../packages/coordinator/src/vectors/vector-work.ts";
+import type { StepLog } from "../../packages/coordinator/src/core/messages.ts";
+import type {
+  Commitment,
+  Unlogged,
+  VectorSetup,
+} from "../../packages/coordinator/src/vectors/vector-work.ts";
 import {
   inlineVectors,
   threadVectors,
@@ -25,6 +30,7 @@ const SETUP: VectorSetup = {
   recipe: "small",
   weightDecay: 0.01,
   checkpointDirectory: join(directory, "checkpoints"),
+  logDirectory: join(directory, "wal"),
 };
 const start = async (open: (setup: VectorSetup) => Vectors, setup: Partial<VectorSetup> = {}) => {
   const vectors = open({ ...SETUP, ...setup });
@@ -61,6 +67,21 @@ const left = { level: 0, index: 0 };
 const right = { level: 0, index: 1 };
 const root = { level: 1, index: 0 };
 
+const LOG: StepLog = {
+  core: { schema: 1, step: 1, struck: [], evaluatedAt: 0, fence: 1 },
+  record: {
+    ...{ kind: "step", step: 1, epoch: 0, time: 0, loss: 1, top1: 0, lr: 0.01, samples: 4 },
+    ...{ images_per_second: 1, seconds: 1, workers: 1, bytes_in: 0, bytes_out: 0 },
+    ...{ resolutions: {}, weights: "" },
+  },
+  cursor: 4,
+  leases: [],
+};
+const committed = (result: Commitment | Unlogged): Commitment => {
+  if ("unlogged" in result) throw new Error(result.unlogged);
+  return result;
+};
+
 /** Two units, summed and applied. */
 const step = async (vectors: Vectors, gradients: readonly Float32Array[], codec?: "f16") => {
   for (const [i, gradient] of gradients.entries()) {
@@ -68,7 +89,7 @@ const step = async (vectors: Vectors, gradients: readonly Float32Array[], codec?
     expect(result).toMatchObject({ ok: true });
   }
   await vectors.add(0, root, left, right);
-  return vectors.commit(0, root, 4, 0.01);
+  return committed(await vectors.commit(0, root, 4, 0.01, LOG));
 };
 
 describe("long vectors", () => {
@@ -87,7 +108,7 @@ describe("long vectors", () => {
 
   it("report a wrong call as its error and go on", async () => {
     const { vectors } = await start(threadVectors);
-    await expect(vectors.commit(0, root, 4, 0.01)).rejects.toThrow(
+    await expect(vectors.commit(0, root, 4, 0.01, LOG)).rejects.toThrow(
       /node 1:0 of step 0 is not filled/,
     );
     expect((await step(vectors, [ramp(1), ramp(1)])).finite).toBe(true);

@@ -4,7 +4,12 @@
  * core must not ask for throws.
  */
 
-import type { CoreEvent, Effect, PublishedWeights } from "@swarmvit/coordinator/core/messages";
+import type {
+  CoreEvent,
+  CoreSnapshot,
+  Effect,
+  PublishedWeights,
+} from "@swarmvit/coordinator/core/messages";
 import type { FrameId, RefusalCode, Report } from "@swarmvit/shared/frame";
 import type { Unit } from "@swarmvit/shared/planner";
 import { hash32 } from "@swarmvit/shared/random";
@@ -73,7 +78,7 @@ export function openVectorShell(
   start: PublishedWeights,
   answer: (event: CoreEvent) => void,
   saved: (checkpoint: Extract<Effect, { type: "checkpoint" }>) => CoreEvent,
-  committed: (commit: Commit) => void,
+  committed: (commit: Commit, core: CoreSnapshot) => void,
 ): VectorShell {
   const uploads = new Map<number, Frame>();
   const slots = new Map<string, Vector>();
@@ -119,7 +124,7 @@ export function openVectorShell(
     return { type: "added", step: at, node };
   };
   const commit = (effect: Extract<Effect, { type: "commit" }>): CoreEvent => {
-    const { step: at, root, samples, lr } = effect;
+    const { step: at, root, samples, lr, log } = effect;
     const vector = fetch(at, root);
     if (at !== commits) throw new Error(`step ${at} is committed after ${commits} commits`);
     vector.units.forEach((unit, i) => {
@@ -134,7 +139,7 @@ export function openVectorShell(
       ),
     );
     commits++;
-    committed({ step: at, samples: vector.samples, lr, weights });
+    committed({ step: at, samples: vector.samples, lr, weights }, { ...log.core, weights });
     return { type: "committed", step: at, weights, gradNorm: 1, finite: true };
   };
 

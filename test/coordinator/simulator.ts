@@ -151,7 +151,8 @@ export function simulate(scenario: Scenario): Outcome {
     ended: boolean;
   }
 
-  const onCommit = (commit: Commit) => {
+  const onCommit = (commit: Commit, core: CoreSnapshot) => {
+    durable = core; // on disk before anybody is told
     const before = commits[commit.step];
     if (before && before.weights.parameters !== commit.weights.parameters)
       throw new Error(`step ${commit.step} gave other weights when it was done again`);

@@ -22,6 +22,7 @@ import { CONNECTION_DEFAULTS, type ConnectionLimits, createSocketServer } from "
 import { UNREAD_DEFAULTS } from "./server/unread-watch.ts";
 import { openUploads } from "./server/uploads.ts";
 import { openVolunteerSockets } from "./server/volunteer-sockets.ts";
+import { crashPoint } from "./storage/crash-point.ts";
 import { isVectorEffect, openVectorEffects } from "./vector-effects.ts";
 
 export interface CoordinatorOptions extends OpenRunOptions {
@@ -198,8 +199,10 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     if (dispatching) return;
     dispatching = true;
     try {
-      for (let next = queue.shift(); next && !closed; next = queue.shift())
+      for (let next = queue.shift(); next && !closed; next = queue.shift()) {
         for (const effect of session.handle(next, nowMs())) perform(effect);
+        if (next.type === "committed") crashPoint("step-told");
+      }
     } catch (error) {
       fail(error);
     } finally {
@@ -223,11 +226,18 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   function write(record: MetricRecord): void {
     try {
       run.metrics.append(record);
+      if (record.kind === "step") crashPoint("line-written");
+      if (record.kind === "eval") run.metrics.syncInBackground().catch(storageFailed);
     } catch (error) {
-      report(`metrics.jsonl could not be written: ${(error as Error).message}`);
+      storageFailed(error);
     }
     metrics.observe(record);
     for (const listener of recordListeners) listener(record);
+  }
+
+  function storageFailed(error: unknown): void {
+    const detail = error instanceof Error ? error.message : error;
+    report(`metrics.jsonl could not be written: ${detail}`);
   }
 
   function scheduleTick(): void {
@@ -266,7 +276,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   });
   const url = originOf(options, port);
   joinUrl = `${url}/${options.joinToken ? `#${options.joinToken}` : ""}`;
-  dispatch({ type: "opened", resumedFrom: run.restored?.entry.file });
+  dispatch({ type: "opened", resumedFrom: run.resumedFrom, damage: run.damage });
 
   return {
     url,
@@ -292,12 +302,12 @@ function nowMs(): number {
 }
 
 function sessionOf(options: CoordinatorOptions, run: OpenRun): Session {
-  const { record, plan, restored, start, history, checkpoints } = run;
+  const { record, plan, core, start, history, checkpoints } = run;
   return openSession({
     ...plan.session,
     unitBytes: options.unitBytes,
     checkpointEvery: options.checkpointEvery,
-    start: restored?.core ?? start.weights,
+    start: core ?? start.weights,
     fence: record.fence,
     tools: {
       mac: (text) => createHmac("sha256", record.secret).update(text).digest("hex").slice(0, 32),

@@ -1,17 +1,20 @@
 /** What a run has on disk, opened: lock, record, plan, weights, metrics; made new, or resumed. */
 
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { RunConfig } from "@swarmvit/shared/config";
 import { initialParameters, initialStatistics } from "@swarmvit/shared/init";
 import type { MetricRecord, RunState } from "@swarmvit/shared/run";
 import { variantOf } from "@swarmvit/shared/run-plan";
+import type { CoreSnapshot } from "./core/messages.ts";
 import { type PackedData, planSession, type SessionPlan } from "./session-plan.ts";
 import { listCheckpoints } from "./storage/checkpoint-store.ts";
-import { cutMetricsLog, type MetricsLog, openMetricsLog } from "./storage/metrics-log.ts";
+import { crashPoint } from "./storage/crash-point.ts";
+import { type MetricsLog, openMetricsLog, repairMetrics } from "./storage/metrics-log.ts";
+import { nodeDisk } from "./storage/node-disk.ts";
 import { lockRun, type RunLock } from "./storage/run-lock.ts";
 import { openRunRecord, type RunRecord } from "./storage/run-record.ts";
-import type { Published, Restored, VectorSetup } from "./vectors/vector-work.ts";
+import { hasStepLog } from "./storage/step-log.ts";
+import type { Published, VectorSetup } from "./vectors/vector-work.ts";
 import { inlineVectors, threadVectors, type Vectors } from "./vectors/vectors.ts";
 
 export interface OpenRunOptions {
@@ -20,7 +23,7 @@ export interface OpenRunOptions {
   /** Made if missing; locked while open. */
   readonly runDirectory: string;
   readonly dataset: PackedData;
-  /** Go on from the newest checkpoint (or the start, where there is none yet). */
+  /** Go on from where the log ends (or the start, where nothing was done yet). */
   readonly resume: boolean;
   /** Instead of the initialisation from the seed, each flat in table order. */
   readonly initialWeights?: {
@@ -38,7 +41,12 @@ export interface OpenRun {
   readonly vectors: Vectors;
   /** The weights that the run goes on from. */
   readonly start: Published;
-  readonly restored?: Restored;
+  /** Where the run stood; absent where no step was done. */
+  readonly core?: CoreSnapshot;
+  /** What it was brought back from, in words; only when resumed. */
+  readonly resumedFrom?: string;
+  /** What was found damaged, in words. */
+  readonly damage: readonly string[];
   /** Records of earlier sessions, oldest first. */
   readonly history: readonly MetricRecord[];
   readonly checkpoints: RunState["checkpoints"];
@@ -50,15 +58,16 @@ export interface OpenRun {
 
 /** Opens a run. Throws a `RunLockedError` where another coordinator has it, and what the files say. */
 export async function openRun(options: OpenRunOptions, nowMs: number): Promise<OpenRun> {
-  mkdirSync(options.runDirectory, { recursive: true });
-  const lock = lockRun(options.runDirectory);
+  nodeDisk.makeDirectory(options.runDirectory);
+  const lock = lockRun(nodeDisk, options.runDirectory);
   let vectors: Vectors | undefined;
   try {
-    const record = openRunRecord(options.runDirectory, Math.round(nowMs));
+    const record = openRunRecord(nodeDisk, options.runDirectory, Math.round(nowMs));
+    crashPoint("fence-raised");
     const plan = planSession(options.config, options.dataset, record.id, options.name);
     const setup = setupOf(options);
     vectors = (options.inline ? inlineVectors : threadVectors)(setup);
-    return await openWith(options, lock, record, plan, vectors, setup.checkpointDirectory);
+    return await openWith(options, lock, record, plan, vectors, setup);
   } catch (error) {
     await vectors?.close();
     lock.release();
@@ -72,36 +81,42 @@ async function openWith(
   record: RunRecord,
   plan: SessionPlan,
   vectors: Vectors,
-  checkpointDirectory: string,
+  setup: VectorSetup,
 ): Promise<OpenRun> {
-  const { config, initialWeights, runDirectory, log } = options;
+  const { config, initialWeights, resume, runDirectory, log } = options;
+  const listed = () => listCheckpoints(nodeDisk, setup.checkpointDirectory);
+  if (!resume && (listed().length > 0 || hasStepLog(nodeDisk, setup.logDirectory)))
+    throw new Error(
+      `${runDirectory} holds checkpoints already: go on with --resume, or choose another --name`,
+    );
   const initialize = () =>
     vectors.initialize(
       initialWeights?.parameters ?? initialParameters(plan.table, config.seed),
       initialWeights?.statistics ?? initialStatistics(plan.table),
     );
-  const restored = await restore(vectors, options, checkpointDirectory);
-  const start = restored ?? (await initialize());
-  const step = restored?.core.step ?? 0;
-  const evaluatedAt = restored?.core.evaluatedAt ?? 0;
+  const restored = resume ? await vectors.restore() : undefined;
+  if (!restored) await initialize();
+  const { records, warnings, core: replayed, ...start } = await vectors.replay();
+  const core = replayed ?? restored?.core;
+  const step = core?.step ?? 0;
+  const damage = [...(restored?.warnings ?? []), ...warnings];
+  for (const line of damage) log(line);
+  const resumedFrom = resume
+    ? describeStart(restored?.entry.file, records.length, step)
+    : undefined;
+  if (resumedFrom) log(`resuming from ${resumedFrom}`);
   const metricsPath = join(runDirectory, "metrics.jsonl");
-  // What is computed again must not be listed twice; who came and went stays.
-  const history = cutMetricsLog(metricsPath, (entry) => {
-    if (entry.kind === "step") return entry.step <= step;
-    return entry.kind !== "eval" || entry.step <= evaluatedAt;
-  });
-  const metrics = openMetricsLog(metricsPath, log);
-  const checkpoints = listCheckpoints(checkpointDirectory).map(({ file, step, bytes }) => ({
-    file,
-    step,
-    bytes,
-  }));
+  const history = repairMetrics(nodeDisk, metricsPath, step, records);
+  const metrics = openMetricsLog(nodeDisk, metricsPath);
+  const checkpoints = listed().map(({ file, step: at, bytes }) => ({ file, step: at, bytes }));
   return {
     record,
     plan,
     vectors,
     start,
-    restored,
+    core,
+    resumedFrom,
+    damage,
     history,
     checkpoints,
     metrics,
@@ -114,27 +129,10 @@ async function openWith(
   };
 }
 
-/** The newest checkpoint of a run that is resumed; refuses to begin anew over an old one. */
-async function restore(
-  vectors: Vectors,
-  { resume, runDirectory, log }: OpenRunOptions,
-  checkpointDirectory: string,
-): Promise<Restored | undefined> {
-  if (!resume) {
-    if (listCheckpoints(checkpointDirectory).length > 0)
-      throw new Error(
-        `${runDirectory} holds checkpoints already: go on with --resume, or choose another --name`,
-      );
-    return undefined;
-  }
-  const restored = await vectors.restore();
-  for (const line of restored?.warnings ?? []) log(line);
-  log(
-    restored
-      ? `resuming from ${restored.entry.file}: ${restored.core.step} steps done`
-      : "no checkpoint yet: starting from the beginning",
-  );
-  return restored;
+function describeStart(checkpoint: string | undefined, replayed: number, step: number): string {
+  if (step === 0) return "the beginning: no step was done yet";
+  const log = replayed > 0 ? ` and ${replayed} steps of the log` : "";
+  return `${checkpoint ?? "the beginning"}${log}: ${step} steps done`;
 }
 
 function setupOf({ config, dataset, runDirectory }: OpenRunOptions): VectorSetup {
@@ -146,5 +144,6 @@ function setupOf({ config, dataset, runDirectory }: OpenRunOptions): VectorSetup
     weightDecay: config.weightDecay,
     clipGrad: config.clipGrad,
     checkpointDirectory: join(runDirectory, "checkpoints"),
+    logDirectory: join(runDirectory, "wal"),
   };
 }

@@ -8,6 +8,8 @@ import type { CoreEvent, Effect } from "./core/messages.ts";
 import type { OpenRun, OpenRunOptions } from "./open-run.ts";
 import type { PublishedVectors } from "./server/published-vectors.ts";
 import type { Uploads } from "./server/uploads.ts";
+import { crashPoint } from "./storage/crash-point.ts";
+import { isWithin } from "./storage/metrics-log.ts";
 
 const TYPES = [
   "verify",
@@ -80,22 +82,30 @@ export function openVectorEffects(context: VectorEffectsOptions): VectorEffects 
   };
 
   const commit = async (effect: EffectOf<"commit">): Promise<CoreEvent> => {
-    const { step, root, samples, lr } = effect;
-    const commitment = await vectors.commit(step, root, samples, lr);
+    const { step, root, samples, lr, log } = effect;
+    const commitment = await vectors.commit(step, root, samples, lr, log);
+    if ("unlogged" in commitment) {
+      const { unlogged: detail } = commitment;
+      report(`step ${step + 1} could not be written to the log: ${detail}`);
+      return { type: "commit-failed", step, detail };
+    }
+    report(undefined);
     published.add(commitment);
+    crashPoint("step-served");
     const { weights, gradNorm, finite } = commitment;
     return { type: "committed", step, weights, gradNorm, finite };
   };
 
   const checkpoint = async ({ step, core }: EffectOf<"checkpoint">): Promise<CoreEvent> => {
     try {
+      // What the log may forget after this must last in metrics.jsonl.
+      metrics.sync();
       // Both are asked for at once: nothing may change the vectors between them.
       const path = join(options.runDirectory, "last.safetensors");
       const [{ file, bytes }] = await Promise.all([
         vectors.checkpoint(core),
         vectors.saveModel(path, metadataOf("raw", step)),
       ]);
-      metrics.sync();
       report(undefined);
       return { type: "checkpointed", step, file, bytes };
     } catch (error) {
@@ -114,13 +124,16 @@ export function openVectorEffects(context: VectorEffectsOptions): VectorEffects 
     }
   };
 
-  const rollback = async (): Promise<CoreEvent> => {
+  const rollback = async ({ before }: EffectOf<"rollback">): Promise<CoreEvent> => {
     try {
-      const restored = await vectors.restore();
+      const restored = await vectors.restore(before);
       for (const line of restored?.warnings ?? []) options.log(line);
       const from = restored ?? (await run.initialize());
+      const step = restored?.core.step ?? 0;
+      await vectors.dropLater();
+      metrics.cut((record) => isWithin(record, step));
       published.add(from);
-      return { type: "rolled-back", step: restored?.core.step ?? 0, weights: from.weights };
+      return { type: "rolled-back", step, weights: from.weights };
     } catch (error) {
       return { type: "rollback-failed", detail: messageOf(error) };
     }
@@ -159,7 +172,7 @@ export function openVectorEffects(context: VectorEffectsOptions): VectorEffects 
       case "save-best":
         return saveBest(effect);
       case "rollback":
-        return rollback();
+        return rollback(effect);
     }
   };
 

@@ -170,7 +170,7 @@ function fill(state: SessionState, work: StepWork, entry: LeaseEntry, report: Re
   const joins = work.assembly.fill(entry.node, report);
   if (!joins) return false;
   credit(state, entry);
-  work.contributors.add(entry.volunteer);
+  work.accepted.push(entry);
   join(state, work, joins);
   for (const other of [...state.book.standing()])
     if (other.first < entry.end && other.end > entry.first && work.assembly.isCovered(other.node))

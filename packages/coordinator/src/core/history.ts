@@ -55,6 +55,21 @@ export function lastOf(records: readonly MetricRecord[]) {
   };
 }
 
+/** The loss of each step, in order. */
+export function lossesOf(records: readonly MetricRecord[]): number[] {
+  return records.flatMap((record) => (record.kind === "step" ? [record.loss] : []));
+}
+
+/** The best evaluation, of one known before and of later ones; the earlier of equals. */
+export function bestOf(
+  known: { readonly step: number; readonly top1: number } | undefined,
+  evaluations: readonly EvalRecord[],
+): { step: number; top1: number } | undefined {
+  let best = known;
+  for (const { step, top1 } of evaluations) if (!best || top1 > best.top1) best = { step, top1 };
+  return best;
+}
+
 /** At most `most` entries: evenly chosen steps, then the newest of the others. The last step stays. */
 function thin(entries: readonly Entry[], most: number): Entry[] {
   if (entries.length <= most) return [...entries];

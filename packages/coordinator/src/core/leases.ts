@@ -48,13 +48,16 @@ export interface LeaseBook {
   reset(unitCount: number): void;
 }
 
-/** Opens an empty book; lease numbers below the first one of the open work are `STALE`. */
-export function openLeaseBook(): LeaseBook {
+/**
+ * Opens an empty book; lease numbers below the first one of the open work are `STALE`, and so are
+ * those up to `earlier`, of earlier lives of the coordinator.
+ */
+export function openLeaseBook(earlier: number): LeaseBook {
   let entries = new Map<number, LeaseEntry>();
   let standing = new Set<LeaseEntry>();
   let byVolunteer = new Map<string, Set<LeaseEntry>>();
   let claims = new Uint16Array(0);
-  let highest = -1;
+  let highest = earlier;
 
   const claim = (entry: LeaseEntry, by: 1 | -1) => {
     for (let unit = entry.first; unit < entry.end; unit++) claims[unit] += by;

@@ -6,7 +6,8 @@
  * Effects of one call are done in their order. Those on vectors (`verify`, `add`, `alias`, `commit`,
  * `checkpoint`, `save-best`, `forget-step`, `rollback`) also keep their order between calls, as if
  * done one after another; `verify`, `add`, `commit`, `checkpoint` and `rollback` are each answered
- * exactly once, by an event of a later call. `step` counts from 0 in leases and in effects and
+ * exactly once, by an event of a later call. `committed` means that the step is on disk: only then
+ * does the core publish it. Where the disk refuses, the core asks again later. `step` counts from 0 in leases and in effects and
  * events on nodes; in checkpoints, records, statuses and snapshots it is the number of commits.
  */
 
@@ -23,7 +24,7 @@ import type {
   Want,
   Welcome,
 } from "@swarmvit/shared/protocol";
-import type { MetricRecord } from "@swarmvit/shared/run";
+import type { MetricRecord, StepRecord } from "@swarmvit/shared/run";
 import type { Node } from "@swarmvit/shared/tree";
 
 /** Hashes of the vectors that are published at one step. */
@@ -36,8 +37,8 @@ export interface PublishedWeights {
 }
 
 export type CoreEvent =
-  /** The doors are open; first event of every start. Written to the log. */
-  | { type: "opened"; resumedFrom?: string }
+  /** The doors are open; first event of every start. Recorded, with what was found damaged. */
+  | { type: "opened"; resumedFrom?: string; damage?: readonly string[] }
   /** A socket said hello, with the right token and build (the shell's business). Answered by `answer` with the same request id. */
   | { type: "hello"; request: number; hello: Hello }
   | { type: "want"; volunteer: string; want: Want }
@@ -54,7 +55,10 @@ export type CoreEvent =
   | { type: "refused"; lease: number; code: RefusalCode; detail: string }
   /** The sum of two nodes is in place. */
   | { type: "added"; step: number; node: Node }
-  /** If not `finite`, nothing was changed or published, and `weights` are the old ones. */
+  /**
+   * The step is applied, and on disk. If not `finite`, nothing was changed or published, and
+   * `weights` are the old ones.
+   */
   | {
       type: "committed";
       step: number;
@@ -62,6 +66,8 @@ export type CoreEvent =
       gradNorm: number;
       finite: boolean;
     }
+  /** The step's record could not be written (no room): nothing is published. The same `commit` may follow. */
+  | { type: "commit-failed"; step: number; detail: string }
   | { type: "checkpointed"; step: number; file: string; bytes: number }
   | { type: "checkpoint-failed"; step: number; detail: string }
   | { type: "control"; action: "pause" | "resume" | "save" | "stop" | "rollback" }
@@ -93,20 +99,47 @@ export type Effect =
   | { type: "add"; step: number; node: Node; left: Node; right: Node }
   /** node = child: the other half lies beyond U. Immediate, no answer. */
   | { type: "alias"; step: number; node: Node; child: Node }
-  /** Average the root over `samples`, step AdamW and EMA, make and publish the next weights; answered by `committed`. */
-  | { type: "commit"; step: number; root: Node; samples: number; lr: number }
+  /**
+   * Average the root over `samples`, step AdamW and EMA, make the next weights, and write all that
+   * was applied to the write-ahead log, with `log`; answered by `committed` once it is on disk for
+   * sure, else by `commit-failed`. After that the same effect comes again: then only the writing is
+   * tried again.
+   */
+  | { type: "commit"; step: number; root: Node; samples: number; lr: number; log: StepLog }
   /** Vectors of this step are no longer needed; none of them is being worked on. */
   | { type: "forget-step"; step: number }
   /** Write a checkpoint of the state after `step` commits, as it is now; `core` is what a session starts from. Answered. */
   | { type: "checkpoint"; step: number; core: CoreSnapshot; final: boolean }
   /** Make `best.safetensors` of the EMA weights now in force. */
   | { type: "save-best"; step: number; top1: number }
-  /** Load the newest checkpoint; answered by `rolled-back`. */
-  | { type: "rollback" }
+  /**
+   * Load the newest checkpoint that is older than `before` steps, or the start, and give up all that
+   * is later: checkpoints, log, lines of metrics.jsonl. Answered by `rolled-back`.
+   */
+  | { type: "rollback"; before: number }
   /** Append to metrics.jsonl and show on dashboards. */
   | { type: "record"; record: MetricRecord }
   /** The run is over (or asked to stop): everything is saved. */
   | { type: "finished"; reason: "done" | "stopped" | "failed"; detail?: string };
+
+/** What the write-ahead log keeps of a step beside its vectors; plain JSON. */
+export interface StepLog {
+  /** The snapshot after the step; the weights it names follow from the vectors. */
+  readonly core: Omit<CoreSnapshot, "weights">;
+  /** The step's line of metrics.jsonl, without what only the vectors tell. */
+  readonly record: Omit<StepRecord, "grad_norm">;
+  /** Samples of the plan that are behind the step. */
+  readonly cursor: number;
+  /** The leases whose contributions make up the step: their nodes hold each unit once. */
+  readonly leases: readonly CountedLease[];
+}
+
+export interface CountedLease {
+  readonly lease: number;
+  readonly volunteer: string;
+  readonly level: number;
+  readonly index: number;
+}
 
 /** What the core keeps across a restart, beside the vectors; plain JSON. */
 export interface CoreSnapshot {

@@ -6,21 +6,21 @@
 import type { FrameId, RefusalCode } from "@swarmvit/shared/frame";
 import type { HistoryPage, Phase, RunState } from "@swarmvit/shared/run";
 import { added, refused, uploaded, verified } from "./contributions.ts";
-import {
-  checkpointed,
-  checkpointFailed,
-  control,
-  rollbackFailed,
-  rolledBack,
-  saveWhenDue,
-  settle,
-} from "./control.ts";
+import { control, rollbackFailed, rolledBack, settle } from "./control.ts";
 import { finishEvaluation, isEvaluationDue, openEvaluation } from "./evaluation.ts";
 import { expireLeases, issueLeases } from "./issuing.ts";
 import { abandon, disconnected, hello, leave, want } from "./joining.ts";
 import type { CoreEvent, CoreSnapshot, Effect } from "./messages.ts";
 import type { SessionOptions } from "./options.ts";
 import { runStateOf, statusOf } from "./run-state.ts";
+import {
+  checkpointed,
+  checkpointFailed,
+  commitFailed,
+  retryWhenDue,
+  saveWhenDue,
+  stopUnlessWritten,
+} from "./saving.ts";
 import { emit, openState, recordEvent, type SessionState, snapshotOf } from "./state.ts";
 import { committed, commitWhenWhole, openStep } from "./training.ts";
 
@@ -77,6 +77,7 @@ function take(state: SessionState, event: CoreEvent): void {
   switch (event.type) {
     case "opened":
       recordEvent(state, event.resumedFrom ? "resumed" : "started", event.resumedFrom);
+      for (const detail of event.damage ?? []) recordEvent(state, "alert", detail);
       break;
     case "hello":
       hello(state, event.request, event.hello);
@@ -112,6 +113,9 @@ function take(state: SessionState, event: CoreEvent): void {
     case "committed":
       committed(state, event.step, event.weights, event.gradNorm, event.finite);
       break;
+    case "commit-failed":
+      commitFailed(state, event.step, event.detail);
+      break;
     case "checkpointed":
       checkpointed(state, event.step, event.file, event.bytes);
       break;
@@ -139,6 +143,8 @@ function advance(state: SessionState): void {
     state.gateOpen = true;
   settle(state);
   if (!isBlocked(state)) proceed(state);
+  retryWhenDue(state);
+  stopUnlessWritten(state);
   saveWhenDue(state);
   updatePhase(state);
   if (state.statusWanted) emit(state, { type: "status", status: statusOf(state) });
@@ -147,7 +153,8 @@ function advance(state: SessionState): void {
 
 /** Opens, leases, finishes and commits work until something from outside is needed. */
 function proceed(state: SessionState): void {
-  const mayIssue = () => state.paused === undefined && state.gateOpen;
+  const mayIssue = () =>
+    state.paused === undefined && state.refusedByDisk === undefined && state.gateOpen;
   while (mayIssue() && !state.ending) {
     if (!state.work) openNext(state);
     const { work } = state;
@@ -188,6 +195,13 @@ function updatePhase(state: SessionState): void {
 function phaseOf(state: SessionState): [Phase, string?] {
   if (state.ending === "stopped")
     return ["paused", "stopped by the host; start it again with --resume"];
+  if (state.refusedByDisk) {
+    const { what, detail } = state.refusedByDisk;
+    return [
+      "paused",
+      `the ${what === "commit" ? "step" : what} cannot be written (${detail}); training goes on by itself when there is room`,
+    ];
+  }
   if (state.ending === "done") return ["done"];
   if (state.rollingBack || state.afterSettling) return ["paused", "rolling back"];
   if (state.diverged !== undefined) return ["diverged", state.diverged];
@@ -207,6 +221,7 @@ function wakeAt(state: SessionState): number | undefined {
   const consider = (time: number) => {
     if (time > state.now) at = Math.min(at, time);
   };
+  if (state.refusedByDisk && !state.finished) consider(state.refusedByDisk.retryAt);
   for (const entry of state.book.standing()) {
     if (entry.state !== "open" || entry.expired) continue;
     consider(entry.deadlineAt);

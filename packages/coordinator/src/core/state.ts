@@ -1,8 +1,9 @@
 /** The session's mutable state, which the files of the core share, and its two outlets. */
 
-import type { Phase, RunState } from "@swarmvit/shared/run";
-import { type History, lastOf, openHistory } from "./history.ts";
+import type { EvalRecord, Phase, RunState } from "@swarmvit/shared/run";
+import { bestOf, type History, lastOf, lossesOf, openHistory } from "./history.ts";
 import { type LeaseBook, type LeaseEntry, openLeaseBook } from "./leases.ts";
+import { type LossWindow, openLosses } from "./loss-guard.ts";
 import type { CoreSnapshot, Effect, PublishedWeights } from "./messages.ts";
 import type { SessionOptions } from "./options.ts";
 import { openRoster, type Roster } from "./roster.ts";
@@ -27,6 +28,7 @@ export interface SessionState {
   evaluatedAt: number;
   /** Samples of the plan that are behind the committed steps. */
   cursor: number;
+  readonly losses: LossWindow;
   work?: Work;
   nextLease: number;
   /** No open lease's deadline is earlier. */
@@ -51,8 +53,8 @@ export interface SessionState {
   checkpointing: boolean;
   /** The checkpoint under way is the last one. */
   finalCheckpoint: boolean;
-  /** A checkpoint failed: tried again when the host resumes. */
-  saveAtResume: boolean;
+  /** What the disk refused, and when that is tried again. */
+  refusedByDisk?: RefusedByDisk;
   rollingBack: boolean;
   /** To be done as soon as no vector is being worked on. */
   afterSettling?: "rollback" | "reopen";
@@ -75,29 +77,42 @@ export interface SessionState {
   checkpoints: RunState["checkpoints"];
 }
 
+export interface RefusedByDisk {
+  readonly what: "commit" | "checkpoint";
+  readonly detail: string;
+  /** Infinite while it is being tried. */
+  retryAt: number;
+}
+
 /** The state of a session that has just been opened, from a snapshot or from the start. */
 export function openState(options: SessionOptions): SessionState {
   const { start, planner, run } = options;
   const snapshot: CoreSnapshot | undefined = "schema" in start ? start : undefined;
   const weights: PublishedWeights = "schema" in start ? start.weights : start;
   const { loss, lr, evaluation, bytesIn, bytesOut } = lastOf(options.history ?? []);
+  const step = snapshot?.step ?? 0;
+  // Evaluations are not in the write-ahead log: metrics.jsonl is where they last.
+  const evaluations = (options.history ?? []).filter(
+    (record): record is EvalRecord => record.kind === "eval" && record.step <= step,
+  );
   const fence = options.fence ?? (snapshot ? snapshot.fence + 1 : 1);
   return {
     options,
     roster: openRoster(options.tools, run.id),
-    book: openLeaseBook(),
+    book: openLeaseBook(fence * 2 ** 32 - 1),
     history: openHistory(options.history),
     fence,
     totalSteps: Math.min(planner.totalSteps, options.maxSteps ?? Number.POSITIVE_INFINITY),
     now: 0,
     effects: [],
-    step: snapshot?.step ?? 0,
+    step,
     weights,
     struck: new Set(snapshot?.struck),
     struckValidation: new Set(snapshot?.struckValidation),
-    best: snapshot?.best,
-    evaluatedAt: snapshot?.evaluatedAt ?? 0,
-    cursor: planner.planStep(snapshot?.step ?? 0)?.cursor ?? planner.totalSamples,
+    best: bestOf(snapshot?.best, evaluations),
+    evaluatedAt: Math.max(snapshot?.evaluatedAt ?? 0, evaluations.at(-1)?.step ?? 0),
+    cursor: planner.planStep(step)?.cursor ?? planner.totalSamples,
+    losses: openLosses(lossesOf(options.history ?? [])),
     // Numbers of different starts never meet: a float64 holds 2^21 fences of 2^32 leases.
     nextLease: fence * 2 ** 32,
     nextDeadline: Number.POSITIVE_INFINITY,
@@ -109,7 +124,6 @@ export function openState(options: SessionOptions): SessionState {
     adding: 0,
     checkpointing: false,
     finalCheckpoint: false,
-    saveAtResume: false,
     rollingBack: false,
     saveWanted: false,
     statusWanted: false,

@@ -1,10 +1,13 @@
 /** Steps: opened from the plan, committed when the root is filled, recorded. */
 
+import type { StepRecord } from "@swarmvit/shared/run";
 import { learningRate } from "@swarmvit/shared/schedule";
 import { revokeLease } from "./granting.ts";
-import type { PublishedWeights } from "./messages.ts";
-import { emit, record, recordEvent, type SessionState } from "./state.ts";
-import { openStepWork, type StepWork, type Work } from "./work.ts";
+import { isRunaway, usualLoss } from "./loss-guard.ts";
+import type { PublishedWeights, StepLog } from "./messages.ts";
+import { accepted } from "./saving.ts";
+import { emit, record, recordEvent, type SessionState, snapshotOf } from "./state.ts";
+import { countedLeases, openStepWork, type StepWork, type Work } from "./work.ts";
 
 const CHECKPOINT_EVERY = 20;
 
@@ -28,16 +31,25 @@ export function openWork(state: SessionState, work: Work): void {
 export function commitWhenWhole(state: SessionState, work: StepWork): void {
   if (work.committing || !work.assembly.rootReport()) return;
   work.committing = true;
+  work.log = logOf(state, work);
+  askCommit(state, work);
+}
+
+/** Asks for the commit, for the first time or after the disk has refused it. */
+export function askCommit(state: SessionState, work: StepWork): void {
+  const { log } = work;
+  if (!log) throw new Error(`the commit of step ${work.step + 1} was not asked for before`);
   emit(state, {
     type: "commit",
     step: work.step,
     root: work.assembly.root,
-    samples: samplesOf(work),
-    lr: learningRate(state.options.schedule, work.plan.cursor),
+    samples: log.record.samples,
+    lr: log.record.lr,
+    log,
   });
 }
 
-/** The step is applied, or its result is not finite and nothing was changed. */
+/** The step is applied and on disk, or its result is not finite and nothing was changed. */
 export function committed(
   state: SessionState,
   step: number,
@@ -48,15 +60,24 @@ export function committed(
   const { work } = state;
   if (work?.kind !== "gradient" || !work.committing || work.step !== step) return;
   work.committing = false;
+  accepted(state, "commit");
   if (!finite) {
     diverge(state, `step ${step + 1} would make the weights non-finite: roll back to go on`);
     return;
   }
-  recordStep(state, work, gradNorm);
+  const line = recordStep(state, work, gradNorm);
   state.step = step + 1;
   state.weights = weights;
   state.cursor = work.plan.nextCursor;
   closeWork(state);
+  const usual = usualLoss(state.losses);
+  if (isRunaway(state.losses, line.loss)) {
+    diverge(
+      state,
+      `the loss is ${line.loss.toPrecision(3)} after step ${state.step}, and was ${usual.toPrecision(3)} before: roll back, or resume to go on all the same`,
+    );
+    return;
+  }
   const every = state.options.checkpointEvery ?? CHECKPOINT_EVERY;
   if (state.step % every === 0) state.saveWanted = true;
   state.roster.prune(state.now);
@@ -137,9 +158,10 @@ function samplesOf(work: StepWork): number {
   return work.units.reduce((sum, unit) => sum + unit.samples.length, 0);
 }
 
-function recordStep(state: SessionState, work: StepWork, gradNorm: number): void {
+/** The step as the log keeps it: its line and the snapshot are what they will be once it is done. */
+function logOf(state: SessionState, work: StepWork): StepLog {
   const report = work.assembly.rootReport();
-  if (!report) throw new Error(`step ${work.step + 1} was committed without a whole sum`);
+  if (!report) throw new Error(`step ${work.step + 1} is committed without a whole sum`);
   const samples = samplesOf(work);
   const seconds = Math.max(0.001, (state.now - (work.startedAt ?? state.now)) / 1000);
   const resolutions: Record<string, number> = {};
@@ -147,31 +169,45 @@ function recordStep(state: SessionState, work: StepWork, gradNorm: number): void
     const size = `${height}x${width}`;
     resolutions[size] = (resolutions[size] ?? 0) + 1;
   }
-  const { cursor } = work.plan;
-  state.loss = report.loss / samples;
-  state.lr = learningRate(state.options.schedule, cursor);
-  state.imagesPerSecond = smooth(state.imagesPerSecond, samples / seconds);
-  state.stepSeconds = smooth(state.stepSeconds ?? 0, seconds);
-  record(state, {
-    kind: "step",
-    step: work.step + 1,
-    epoch: Math.floor(cursor / state.options.planner.epochSamples),
-    time: state.now,
-    loss: state.loss,
-    top1: report.top1 / samples,
-    lr: state.lr,
-    grad_norm: gradNorm,
-    samples,
-    images_per_second: samples / seconds,
-    seconds,
-    workers: work.contributors.size,
-    resolutions,
-    bytes_in: state.bytesIn - state.recordedIn,
-    bytes_out: state.bytesOut - state.recordedOut,
-    weights: state.weights.parameters,
-  });
+  const { cursor, nextCursor } = work.plan;
+  const leases = countedLeases(work);
+  const { weights, ...core } = snapshotOf(state);
+  const log: StepLog = {
+    core: { ...core, step: work.step + 1 },
+    record: {
+      kind: "step",
+      step: work.step + 1,
+      epoch: Math.floor(cursor / state.options.planner.epochSamples),
+      time: state.now,
+      loss: report.loss / samples,
+      top1: report.top1 / samples,
+      lr: learningRate(state.options.schedule, cursor),
+      samples,
+      images_per_second: samples / seconds,
+      seconds,
+      workers: new Set(leases.map(({ volunteer }) => volunteer)).size,
+      resolutions,
+      bytes_in: state.bytesIn - state.recordedIn,
+      bytes_out: state.bytesOut - state.recordedOut,
+      weights: weights.parameters,
+    },
+    cursor: nextCursor,
+    leases,
+  };
   state.recordedIn = state.bytesIn;
   state.recordedOut = state.bytesOut;
+  return log;
+}
+
+function recordStep(state: SessionState, work: StepWork, gradNorm: number): StepRecord {
+  if (!work.log) throw new Error(`step ${work.step + 1} was committed without being asked for`);
+  const line: StepRecord = { ...work.log.record, grad_norm: gradNorm };
+  state.loss = line.loss;
+  state.lr = line.lr;
+  state.imagesPerSecond = smooth(state.imagesPerSecond, line.images_per_second);
+  state.stepSeconds = smooth(state.stepSeconds ?? 0, line.seconds);
+  record(state, line);
+  return line;
 }
 
 function smooth(old: number, value: number): number {

@@ -3,6 +3,8 @@
 import type { Report } from "@swarmvit/shared/frame";
 import type { StepPlan, Unit } from "@swarmvit/shared/planner";
 import { type Assembly, openAssembly } from "./assembly.ts";
+import type { LeaseEntry } from "./leases.ts";
+import type { CountedLease, StepLog } from "./messages.ts";
 import { openPoisonWatch, type PoisonWatch } from "./poison.ts";
 
 export interface StepWork {
@@ -16,8 +18,10 @@ export interface StepWork {
   /** When the first lease went out. */
   startedAt?: number;
   committing: boolean;
-  /** Whose contributions were accepted. */
-  readonly contributors: Set<string>;
+  /** What the commit was asked for with: the same again when the disk refused it. */
+  log?: StepLog;
+  /** Leases whose contributions were accepted. */
+  readonly accepted: LeaseEntry[];
 }
 
 export interface Answer {
@@ -50,8 +54,20 @@ export function openStepWork(plan: StepPlan): StepWork {
     assembly: openAssembly(plan.units.length),
     poison: openPoisonWatch(),
     committing: false,
-    contributors: new Set(),
+    accepted: [],
   };
+}
+
+/** The accepted leases that are in the sum: a contribution to a larger node replaces those below it. */
+export function countedLeases(work: StepWork): CountedLease[] {
+  return work.accepted
+    .filter(
+      ({ node, first, end }) =>
+        !work.accepted.some(
+          (other) => other.node.level > node.level && other.first <= first && other.end >= end,
+        ),
+    )
+    .map(({ id, volunteer, node }) => ({ lease: id.lease, volunteer, ...node }));
 }
 
 /** Both passes over the validation samples, each once, in units of one size. */

@@ -4,7 +4,6 @@
  */
 
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ParameterTable } from "@swarmvit/shared/parameters";
 import type { CoreSnapshot } from "../core/messages.ts";
@@ -15,7 +14,9 @@ import {
   decodeCheckpoint,
   encodeCheckpoint,
 } from "./checkpoint.ts";
-import { removeTemporaryFiles, writeFileDurably } from "./durable-file.ts";
+import { crashPoint } from "./crash-point.ts";
+import type { Disk } from "./disk.ts";
+import { readText, removeTemporaryFiles, writeFileDurably } from "./durable-file.ts";
 
 export interface CheckpointEntry {
   readonly file: string;
@@ -31,12 +32,11 @@ const MANIFEST = "MANIFEST.json";
 const CHECKPOINT_NAME = /^step-\d+\.safetensors$/;
 
 /** The manifest's entries, oldest first; empty where there is none yet. Errors on a broken manifest. */
-export function listCheckpoints(directory: string): CheckpointEntry[] {
+export function listCheckpoints(disk: Disk, directory: string): CheckpointEntry[] {
   const path = join(directory, MANIFEST);
-  if (!existsSync(path)) return [];
-  const manifest: { schema: number; checkpoints: CheckpointEntry[] } = JSON.parse(
-    readFileSync(path, "utf8"),
-  );
+  const text = readText(disk, path);
+  if (text === undefined) return [];
+  const manifest: { schema: number; checkpoints: CheckpointEntry[] } = JSON.parse(text);
   if (manifest.schema !== CHECKPOINT_SCHEMA)
     throw new Error(
       `${path}: schema ${CHECKPOINT_SCHEMA} was expected (got ${manifest.schema}): this run was written by another version`,
@@ -46,43 +46,55 @@ export function listCheckpoints(directory: string): CheckpointEntry[] {
 
 /** Writes a checkpoint, names it in the manifest, and only then deletes older ones. */
 export function writeCheckpoint(
+  disk: Disk,
   directory: string,
   table: ParameterTable,
   state: VectorState,
   core: CoreSnapshot,
 ): CheckpointEntry {
-  mkdirSync(directory, { recursive: true });
   const file = `step-${core.step}.safetensors`;
   const parts = encodeCheckpoint(table, state, core);
-  const written = writeFileDurably(join(directory, file), parts);
+  const written = writeFileDurably(disk, join(directory, file), parts);
+  crashPoint("checkpoint-renamed");
   const entry = { file, step: core.step, ...written, schema: CHECKPOINT_SCHEMA };
   // After a rollback, what was later than this step is of another life of the run.
-  const entries = listCheckpoints(directory).filter(({ step }) => step < core.step);
+  const entries = listCheckpoints(disk, directory).filter(({ step }) => step < core.step);
   entries.push(entry);
   const kept = entries.filter(
     ({ step }, i) => i >= entries.length - KEPT || step === core.best?.step,
   );
-  writeManifest(directory, kept);
-  removeTemporaryFiles(directory);
-  for (const name of readdirSync(directory))
-    if (CHECKPOINT_NAME.test(name) && !kept.some((entry) => entry.file === name))
-      rmSync(join(directory, name), { force: true });
+  keepCheckpoints(disk, directory, kept);
   return entry;
 }
 
+/** Takes checkpoints later than `step` out of the manifest: a roll-back begins another life there. */
+export function dropLaterCheckpoints(disk: Disk, directory: string, step: number): void {
+  const entries = listCheckpoints(disk, directory);
+  const kept = entries.filter((entry) => entry.step <= step);
+  if (kept.length < entries.length) keepCheckpoints(disk, directory, kept);
+}
+
+/** The step from which the log must go on, so that each of the newest checkpoints leads to the end. */
+export function oldestReplayed(disk: Disk, directory: string): number {
+  return listCheckpoints(disk, directory).slice(-KEPT)[0]?.step ?? 0;
+}
+
 /**
- * The newest checkpoint that is whole; `warn` is told of each that is not. Undefined where there is
- * none yet; an error where there are some and none is whole.
+ * The newest checkpoint that is whole, of those older than `before` steps; `warn` is told of each
+ * that is not. Undefined where there is none yet; an error where there are some and none is whole.
  */
 export function readNewestCheckpoint(
+  disk: Disk,
   directory: string,
   table: ParameterTable,
   warn: (line: string) => void,
+  before = Number.POSITIVE_INFINITY,
 ): (Checkpoint & { readonly entry: CheckpointEntry }) | undefined {
-  const entries = listCheckpoints(directory);
+  const entries = listCheckpoints(disk, directory).filter(({ step }) => step < before);
   for (const entry of entries.toReversed()) {
     try {
-      const bytes = readFileSync(join(directory, entry.file));
+      const bytes = disk.read(join(directory, entry.file));
+      if (!bytes) throw new Error("the file is missing");
       const sha256 = createHash("sha256").update(bytes).digest("hex");
       if (sha256 !== entry.sha256)
         throw new Error(`its SHA-256 is ${sha256}, MANIFEST.json says ${entry.sha256}`);
@@ -99,7 +111,17 @@ export function readNewestCheckpoint(
   );
 }
 
-function writeManifest(directory: string, checkpoints: readonly CheckpointEntry[]): void {
+/** Names exactly these in the manifest, and only then deletes the others. */
+function keepCheckpoints(
+  disk: Disk,
+  directory: string,
+  checkpoints: readonly CheckpointEntry[],
+): void {
   const manifest = { schema: CHECKPOINT_SCHEMA, checkpoints };
-  writeFileDurably(join(directory, MANIFEST), [`${JSON.stringify(manifest, null, 1)}\n`]);
+  writeFileDurably(disk, join(directory, MANIFEST), [`${JSON.stringify(manifest, null, 1)}\n`]);
+  crashPoint("manifest-renamed");
+  removeTemporaryFiles(disk, directory);
+  for (const name of disk.list(directory))
+    if (CHECKPOINT_NAME.test(name) && !checkpoints.some(({ file }) => file === name))
+      disk.remove(join(directory, name));
 }

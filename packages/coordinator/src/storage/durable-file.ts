@@ -1,17 +1,9 @@
 /** Files that are there whole or not at all, whatever happens in the middle of writing. */
 
 import { createHash } from "node:crypto";
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
+import { crashPoint } from "./crash-point.ts";
+import type { Disk } from "./disk.ts";
 
 export interface WrittenFile {
   readonly bytes: number;
@@ -24,51 +16,48 @@ export interface WrittenFile {
  * Synchronous: the thread that does it has nothing else to do. Throws what the file system says.
  */
 export function writeFileDurably(
+  disk: Disk,
   path: string,
   parts: readonly (Uint8Array | string)[],
 ): WrittenFile {
   const directory = dirname(path);
-  mkdirSync(directory, { recursive: true });
+  disk.makeDirectory(directory);
   const temporary = `${path}${TEMPORARY}`;
   const hash = createHash("sha256");
   let bytes = 0;
   try {
-    const file = openSync(temporary, "w");
+    const file = disk.create(temporary);
     try {
       for (const part of parts) {
         const buffer = typeof part === "string" ? Buffer.from(part) : part;
         hash.update(buffer);
-        for (let done = 0; done < buffer.byteLength; ) done += writeSync(file, buffer, done);
+        file.write(buffer, bytes);
         bytes += buffer.byteLength;
       }
-      fsyncSync(file);
+      file.sync();
     } finally {
-      closeSync(file);
+      file.close();
     }
-    renameSync(temporary, path);
+    crashPoint("file-written");
+    disk.rename(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    disk.remove(temporary);
     throw error;
   }
-  syncDirectory(directory);
+  disk.syncDirectory(directory);
   return { bytes, sha256: hash.digest("hex") };
 }
 
 /** Deletes what a killed process left half-written in a directory. */
-export function removeTemporaryFiles(directory: string): void {
-  for (const name of readdirSync(directory))
-    if (basename(name).endsWith(TEMPORARY)) rmSync(join(directory, name), { force: true });
+export function removeTemporaryFiles(disk: Disk, directory: string): void {
+  for (const name of disk.list(directory))
+    if (name.endsWith(TEMPORARY)) disk.remove(join(directory, name));
+}
+
+/** The text of a file; undefined where there is none. */
+export function readText(disk: Disk, path: string): string | undefined {
+  const bytes = disk.read(path);
+  return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
 }
 
 const TEMPORARY = ".part";
-
-/** Makes the renames in a directory last through a power cut. */
-function syncDirectory(directory: string): void {
-  if (process.platform === "win32") return; // Windows cannot open a directory to sync it.
-  const handle = openSync(directory, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
-}

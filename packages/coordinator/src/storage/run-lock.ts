@@ -1,9 +1,11 @@
 /** One coordinator a run: a lock file with the process that holds it, taken over when that is gone. */
 
 import { randomBytes } from "node:crypto";
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { hostname, uptime } from "node:os";
 import { join } from "node:path";
+import type { Disk } from "./disk.ts";
+import { readText } from "./durable-file.ts";
 
 /** Another coordinator has this run open. */
 export class RunLockedError extends Error {
@@ -26,7 +28,7 @@ interface Holder {
 const LOCK = "lock";
 
 /** Takes the run's lock or throws a `RunLockedError` that names the holder. */
-export function lockRun(directory: string): RunLock {
+export function lockRun(disk: Disk, directory: string): RunLock {
   const path = join(directory, LOCK);
   const holder: Holder = {
     pid: process.pid,
@@ -35,51 +37,53 @@ export function lockRun(directory: string): RunLock {
     nonce: randomBytes(8).toString("hex"),
   };
   const own = `${path}.${holder.nonce}`;
-  writeFileSync(own, JSON.stringify(holder));
+  const file = disk.create(own);
+  file.write(Buffer.from(JSON.stringify(holder)), 0);
+  file.close();
   try {
     for (let attempt = 0; attempt < 3; attempt++) {
       try {
-        linkSync(own, path); // fails where the file exists, and is never seen half-written
-        return { release: () => release(path, holder.nonce) };
+        disk.link(own, path); // fails where the file exists, and is never seen half-written
+        return { release: () => release(disk, path, holder.nonce) };
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
       }
-      const other = readHolder(path);
+      const other = readHolder(disk, path);
       if (other && isAlive(other))
         throw new RunLockedError(
           `${directory} is in use by another coordinator (process ${other.pid}): stop it first, or choose another --name`,
         );
-      clearStale(path, holder.nonce, other?.nonce);
+      clearStale(disk, path, holder.nonce, other?.nonce);
     }
     throw new RunLockedError(`${directory}: the lock changes hands all the time; try again`);
   } finally {
-    rmSync(own, { force: true });
+    disk.remove(own);
   }
 }
 
 /** Moves a dead holder's lock away; puts it back where another process was faster. */
-function clearStale(path: string, nonce: string, stale: string | undefined): void {
+function clearStale(disk: Disk, path: string, nonce: string, stale: string | undefined): void {
   const aside = `${path}.stale-${nonce}`;
   try {
-    renameSync(path, aside);
+    disk.rename(path, aside);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
     throw error;
   }
   try {
-    if (readHolder(aside)?.nonce !== stale) linkSync(aside, path);
+    if (readHolder(disk, aside)?.nonce !== stale) disk.link(aside, path);
   } finally {
-    rmSync(aside, { force: true });
+    disk.remove(aside);
   }
 }
 
-function release(path: string, nonce: string): void {
-  if (readHolder(path)?.nonce === nonce) rmSync(path, { force: true });
+function release(disk: Disk, path: string, nonce: string): void {
+  if (readHolder(disk, path)?.nonce === nonce) disk.remove(path);
 }
 
-function readHolder(path: string): Holder | undefined {
+function readHolder(disk: Disk, path: string): Holder | undefined {
   try {
-    const holder: Holder = JSON.parse(readFileSync(path, "utf8"));
+    const holder: Holder = JSON.parse(readText(disk, path) ?? "null");
     return typeof holder?.pid === "number" ? holder : undefined;
   } catch {
     return undefined; // gone, or no lock file of ours: nobody holds it

@@ -1,9 +1,9 @@
 /** `run.json`: who a run is. Made once; only the fence changes, at each start. */
 
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { writeFileDurably } from "./durable-file.ts";
+import type { Disk } from "./disk.ts";
+import { readText, writeFileDurably } from "./durable-file.ts";
 
 export interface RunRecord {
   readonly schema: 1;
@@ -18,10 +18,11 @@ export interface RunRecord {
 }
 
 /** Reads the run's record or makes one, with the fence raised and kept. */
-export function openRunRecord(directory: string, nowMs: number): RunRecord {
+export function openRunRecord(disk: Disk, directory: string, nowMs: number): RunRecord {
   const path = join(directory, "run.json");
-  const previous: RunRecord = existsSync(path)
-    ? JSON.parse(readFileSync(path, "utf8"))
+  const text = readText(disk, path);
+  const previous: RunRecord = text
+    ? JSON.parse(text)
     : {
         schema: 1,
         id: randomBytes(8).toString("hex"),
@@ -34,6 +35,6 @@ export function openRunRecord(directory: string, nowMs: number): RunRecord {
       `${path}: schema 1 was expected (got ${previous.schema}): this run was written by another version`,
     );
   const record = { ...previous, fence: previous.fence + 1 };
-  writeFileDurably(path, [`${JSON.stringify(record, null, 1)}\n`]);
+  writeFileDurably(disk, path, [`${JSON.stringify(record, null, 1)}\n`]);
   return record;
 }

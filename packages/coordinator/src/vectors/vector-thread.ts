@@ -1,17 +1,18 @@
 /** The thread's side of `threadVectors`: one call after the other, in order. */
 
 import { parentPort, workerData } from "node:worker_threads";
+import { nodeDisk } from "../storage/node-disk.ts";
 import { openVectorWork, type Published, type VectorSetup } from "./vector-work.ts";
-import { callWork, type VectorCall, type VectorReply } from "./vectors.ts";
+import { openCallQueue, type VectorCall, type VectorReply } from "./vectors.ts";
 
 const port = parentPort;
 if (!port) throw new Error("vector-thread.ts runs as a worker thread only");
-const work = openVectorWork(workerData as VectorSetup);
+const call = openCallQueue(openVectorWork(workerData as VectorSetup, nodeDisk));
 
-port.on("message", ({ id, method, args }: VectorCall) => {
+port.on("message", async ({ id, method, args }: VectorCall) => {
   let reply: VectorReply;
   try {
-    reply = { id, value: callWork(work, method, args) };
+    reply = { id, value: await call(method, args) };
   } catch (error) {
     reply = { id, error: error instanceof Error ? error.message : String(error) };
   }

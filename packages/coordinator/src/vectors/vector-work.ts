@@ -14,7 +14,8 @@ import {
   type Report,
 } from "@swarmvit/shared/frame";
 import { encodeModel, type ModelMetadata } from "@swarmvit/shared/model-weights";
-import { parameterTable } from "@swarmvit/shared/parameters";
+import { type ParameterTable, parameterTable } from "@swarmvit/shared/parameters";
+import type { StepRecord } from "@swarmvit/shared/run";
 import { type Node, nodeKey } from "@swarmvit/shared/tree";
 import type { VariantName } from "@swarmvit/shared/variants";
 import {
@@ -23,18 +24,23 @@ import {
   averageGradient,
   clipGradient,
   gradientNorm,
-  updateStatistics,
 } from "../core/average.ts";
-import { emaMomentum, stepEma } from "../core/ema.ts";
-import type { CoreSnapshot, PublishedWeights } from "../core/messages.ts";
-import { ADAMW_DEFAULTS, biasCorrections, stepAdamW } from "../core/optimizer.ts";
+import { emaMomentum } from "../core/ema.ts";
+import type { CoreSnapshot, PublishedWeights, StepLog } from "../core/messages.ts";
+import { ADAMW_DEFAULTS, biasCorrections } from "../core/optimizer.ts";
 import {
   type CheckpointEntry,
+  dropLaterCheckpoints,
+  oldestReplayed,
   readNewestCheckpoint,
   writeCheckpoint,
 } from "../storage/checkpoint-store.ts";
+import { crashPoint } from "../storage/crash-point.ts";
+import type { Disk } from "../storage/disk.ts";
 import { writeFileDurably } from "../storage/durable-file.ts";
-import { initialVectorState, publishWeights, type VectorState } from "./vector-state.ts";
+import { openStepLog, readStepLog } from "../storage/step-log.ts";
+import { applyUpdate, decodeRecord, encodeRecord, type StepEntry } from "./step-update.ts";
+import { initialVectorState, type VectorState } from "./vector-state.ts";
 import { type UnitSize, verifyContribution } from "./verify-contribution.ts";
 
 /** What is the same for the whole run; plain data, for a thread's start. */
@@ -46,6 +52,7 @@ export interface VectorSetup {
   readonly weightDecay: number;
   readonly clipGrad?: number;
   readonly checkpointDirectory: string;
+  readonly logDirectory: string;
 }
 
 /** Vectors to be served: their hashes by meaning, and the bytes by hash. */
@@ -61,10 +68,24 @@ export interface Commitment extends Published {
   readonly finite: boolean;
 }
 
+/** The step's record could not be written: nothing is published, and the same commit may be asked for again. */
+export interface Unlogged {
+  readonly unlogged: string;
+}
+
 export interface Restored extends Published {
   readonly core: CoreSnapshot;
   /** The checkpoint in words, and what was wrong with newer ones. */
   readonly entry: CheckpointEntry;
+  readonly warnings: readonly string[];
+}
+
+/** What the log added to a checkpoint, or to the start. */
+export interface Replayed extends Published {
+  /** After the last step that was replayed; absent where there was none. */
+  readonly core?: CoreSnapshot;
+  /** Their lines of metrics.jsonl, in order. */
+  readonly records: readonly StepRecord[];
   readonly warnings: readonly string[];
 }
 
@@ -75,16 +96,32 @@ export type VerifyResult =
 export interface VectorWork {
   /** Starts from these values, each flat; also where there is no checkpoint to restore. */
   initialize(parameters: Float32Array, statistics: Float32Array): Published;
-  /** Loads the newest whole checkpoint; undefined where there is none. Forgets all nodes. */
-  restore(): Restored | undefined;
+  /**
+   * Loads the newest whole checkpoint, of those older than `before` steps; undefined where there
+   * is none. Forgets all nodes.
+   */
+  restore(before?: number): Restored | undefined;
+  /** Brings the vectors up to the end of the log, and takes out of it what does not follow. */
+  replay(): Replayed;
+  /** Gives up the log and the checkpoints of all later steps: a roll-back begins another life here. */
+  dropLater(): void;
   /** Decodes and checks a frame; a gradient's vectors become the node's that it names. */
   verify(frame: Uint8Array, expected: FrameId, sizes: readonly UnitSize[]): VerifyResult;
   /** node = left + right; the halves are used up. */
   add(step: number, node: Node, left: Node, right: Node): void;
   /** node = child: the other half lies beyond U. */
   alias(step: number, node: Node, child: Node): void;
-  /** One optimizer step on the root's average. */
-  commit(step: number, root: Node, samples: number, lr: number): Commitment;
+  /**
+   * One optimizer step on the root's average, on disk and applied when it resolves. After
+   * `Unlogged` the same call tries again to write what is applied already.
+   */
+  commit(
+    step: number,
+    root: Node,
+    samples: number,
+    lr: number,
+    log: StepLog,
+  ): Promise<Commitment | Unlogged>;
   forget(step: number): void;
   checkpoint(core: CoreSnapshot): CheckpointEntry;
   /** Writes a weights file with timm names. */
@@ -96,13 +133,29 @@ type Vectors = Pick<Contribution, "gradient" | "statistics">;
 /** From here on a second moment could overflow float32, and stay infinite for ever. */
 const MAX_NORM = 1e19;
 
-/** Opens the work; nothing can be committed or saved before `initialize` or `restore`. */
-export function openVectorWork(setup: VectorSetup): VectorWork {
-  const table = parameterTable(setup.variant, setup.classes.length);
+/**
+ * Opens the work on a disk; nothing can be committed or saved before `initialize` or `restore`.
+ * Another table than the variant's is for tests that need a model of a few numbers.
+ */
+export function openVectorWork(
+  setup: VectorSetup,
+  disk: Disk,
+  table: ParameterTable = parameterTable(setup.variant, setup.classes.length),
+): VectorWork {
   const optimizer = { ...ADAMW_DEFAULTS, weightDecay: setup.weightDecay };
   const nodes = new Map<number, Map<string, Vectors>>(); // step → node key → vectors
+  const stepLog = openStepLog(disk, setup.logDirectory);
   let current: VectorState | undefined;
+  /** SHA-256 of the published weights in force. */
+  let inForce = "";
+  /** Applied, and not yet on disk for sure. */
+  let unlogged: { step: number; body: readonly Uint8Array[]; commitment: Commitment } | undefined;
 
+  const publish = (): Published => {
+    const published = publishState(state());
+    inForce = published.weights.parameters;
+    return published;
+  };
   const state = (): VectorState => {
     if (!current) throw new Error("there are no weights yet: initialize or restore comes first");
     return current;
@@ -125,18 +178,64 @@ export function openVectorWork(setup: VectorSetup): VectorWork {
   return {
     initialize(parameters, statistics) {
       current = initialVectorState(table, setup.codec, parameters, statistics);
-      return publish(current);
+      unlogged = undefined;
+      nodes.clear();
+      return publish();
     },
 
-    restore() {
+    restore(before) {
       const warnings: string[] = [];
-      const checkpoint = readNewestCheckpoint(setup.checkpointDirectory, table, (line) =>
-        warnings.push(line),
+      const checkpoint = readNewestCheckpoint(
+        disk,
+        setup.checkpointDirectory,
+        table,
+        (line) => warnings.push(line),
+        before,
       );
       if (!checkpoint) return undefined;
       nodes.clear();
+      unlogged = undefined;
       current = checkpoint.state;
-      return { ...publish(current), core: checkpoint.core, entry: checkpoint.entry, warnings };
+      return { ...publish(), core: checkpoint.core, entry: checkpoint.entry, warnings };
+    },
+
+    replay() {
+      const now = state();
+      const entries: StepEntry[] = [];
+      const end = readStepLog(disk, setup.logDirectory, now.steps, (step, body) => {
+        try {
+          const { entry, update } = decodeRecord(table, setup.codec, body);
+          if (entry.from !== inForce)
+            return `step ${step} does not start from the weights that were reached`;
+          applyUpdate(now, table, setup.codec, optimizer, update);
+          inForce = hashOf(now.published);
+          entries.push(entry);
+          return undefined;
+        } catch (error) {
+          return `step ${step}: ${error instanceof Error ? error.message : error}`;
+        }
+      });
+      crashPoint("log-replayed");
+      stepLog.cut(now.steps);
+      const published = publish();
+      const last = entries.at(-1);
+      return {
+        ...published,
+        core: last && { ...last.log.core, weights: published.weights },
+        records: entries.map(({ log, gradNorm }) => ({ ...log.record, grad_norm: gradNorm })),
+        warnings:
+          end.why === "damaged" || end.why === "gap"
+            ? [
+                `the log is damaged after step ${end.step} (${end.detail}): what is missing is computed again`,
+              ]
+            : [],
+      };
+    },
+
+    dropLater() {
+      const { steps } = state();
+      dropLaterCheckpoints(disk, setup.checkpointDirectory, steps);
+      stepLog.cut(steps);
     },
 
     verify(frame, expected, sizes) {
@@ -164,25 +263,45 @@ export function openVectorWork(setup: VectorSetup): VectorWork {
       nodesOf(step).set(nodeKey(node), take(step, child));
     },
 
-    commit(step, root, samples, lr) {
-      const now = state();
-      const { gradient, statistics } = take(step, root);
-      averageGradient(gradient, samples);
-      const gradNorm = gradientNorm(gradient);
-      if (setup.clipGrad !== undefined) clipGradient(gradient, gradNorm, setup.clipGrad);
-      const applied = Math.min(gradNorm, setup.clipGrad ?? gradNorm);
-      if (!(applied < MAX_NORM) || !allFinite(statistics))
-        return { ...publish(now), gradNorm, finite: false };
-      const t = now.steps + 1;
-      const corrections = biasCorrections(optimizer, t);
-      stepAdamW(now, gradient, table.parameters, optimizer, { lr, ...corrections });
-      updateStatistics(now.statistics, statistics, samples);
-      const momentum = emaMomentum(t, setup.recipe);
-      stepEma(now.emaWeights, now.weights, momentum);
-      stepEma(now.emaStatistics, now.statistics, momentum);
-      publishWeights(setup.codec, now.weights, now.published);
-      now.steps = t;
-      return { ...publish(now), gradNorm, finite: true };
+    async commit(step, root, samples, lr, log) {
+      if (unlogged?.step !== step) {
+        const now = state();
+        const { gradient, statistics } = take(step, root);
+        averageGradient(gradient, samples);
+        const gradNorm = gradientNorm(gradient);
+        if (setup.clipGrad !== undefined) clipGradient(gradient, gradNorm, setup.clipGrad);
+        const applied = Math.min(gradNorm, setup.clipGrad ?? gradNorm);
+        if (!(applied < MAX_NORM) || !allFinite(statistics))
+          return { ...publish(), gradNorm, finite: false };
+        const t = now.steps + 1;
+        const scalars = {
+          samples,
+          lr,
+          ...biasCorrections(optimizer, t),
+          emaMomentum: emaMomentum(t, setup.recipe),
+        };
+        const entry: StepEntry = { ...scalars, gradNorm, from: inForce, log };
+        const record = encodeRecord(table, setup.codec, entry, gradient, statistics);
+        // The weights change while the disk is busy with the record.
+        const logged = outcomeOf(stepLog.append(t, record.body));
+        const update = { ...scalars, gradient: record.gradient, statistics };
+        applyUpdate(now, table, setup.codec, optimizer, update);
+        unlogged = {
+          step,
+          body: record.body,
+          commitment: { ...publish(), gradNorm, finite: true },
+        };
+        crashPoint("step-applied");
+        const problem = await logged;
+        if (problem !== undefined) return { unlogged: problem };
+      } else {
+        const problem = await outcomeOf(stepLog.append(state().steps, unlogged.body));
+        if (problem !== undefined) return { unlogged: problem };
+      }
+      crashPoint("log-synced");
+      const { commitment } = unlogged;
+      unlogged = undefined;
+      return commitment;
     },
 
     forget(step) {
@@ -190,13 +309,18 @@ export function openVectorWork(setup: VectorSetup): VectorWork {
     },
 
     checkpoint(core) {
-      return writeCheckpoint(setup.checkpointDirectory, table, state(), core);
+      const entry = writeCheckpoint(disk, setup.checkpointDirectory, table, state(), core);
+      crashPoint("checkpoint-pruned");
+      stepLog.rotate();
+      stepLog.prune(oldestReplayed(disk, setup.checkpointDirectory));
+      crashPoint("log-pruned");
+      return entry;
     },
 
     saveModel(path, metadata) {
       const { weights, emaWeights, statistics, emaStatistics } = state();
       const ema = metadata.which === "ema";
-      writeFileDurably(path, [
+      writeFileDurably(disk, path, [
         encodeModel(table, ema ? emaWeights : weights, ema ? emaStatistics : statistics, metadata),
       ]);
     },
@@ -204,13 +328,27 @@ export function openVectorWork(setup: VectorSetup): VectorWork {
 }
 
 /** Copies of what is served, so that the next step does not change them under a download. */
-function publish(state: VectorState): Published {
+function publishState(state: VectorState): Published {
   const vectors = [state.published, state.statistics, state.emaWeights, state.emaStatistics].map(
     (vector) => {
       const bytes = bytesOf(vector.slice());
-      return { sha256: createHash("sha256").update(bytes).digest("hex"), bytes };
+      return { sha256: hashOf(bytes), bytes };
     },
   );
   const [parameters, statistics, emaParameters, emaStatistics] = vectors.map((v) => v.sha256);
   return { weights: { parameters, statistics, emaParameters, emaStatistics }, vectors };
+}
+
+function hashOf(vector: Uint8Array | Float32Array): string {
+  return createHash("sha256").update(vector).digest("hex");
+}
+
+/** What went wrong, in words; undefined when nothing did. Never rejects. */
+async function outcomeOf(promise: Promise<void>): Promise<string | undefined> {
+  try {
+    await promise;
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }

@@ -4,13 +4,14 @@
  */
 
 import { Worker } from "node:worker_threads";
+import { nodeDisk } from "../storage/node-disk.ts";
 import { openVectorWork, type VectorSetup, type VectorWork } from "./vector-work.ts";
 
 /** Every method of `VectorWork` as a promise. */
 export type Vectors = {
   readonly [M in keyof VectorWork]: (
     ...args: Parameters<VectorWork[M]>
-  ) => Promise<ReturnType<VectorWork[M]>>;
+  ) => Promise<Awaited<ReturnType<VectorWork[M]>>>;
 } & { close(): Promise<void> };
 
 export interface VectorCall {
@@ -28,6 +29,8 @@ export interface VectorReply {
 const METHODS = [
   "initialize",
   "restore",
+  "replay",
+  "dropLater",
   "verify",
   "add",
   "alias",
@@ -37,13 +40,15 @@ const METHODS = [
   "saveModel",
 ] as const satisfies readonly (keyof VectorWork)[];
 
-/** The work on this thread; a call runs at once, its promise settles later. */
+/** The work on this thread. */
 export function inlineVectors(setup: VectorSetup): Vectors {
-  const work = openVectorWork(setup);
-  return vectorsOf(
-    async (method, args) => callWork(work, method, args),
-    async () => {},
-  );
+  return queuedVectors(openVectorWork(setup, nodeDisk));
+}
+
+/** Any work on this thread, one call after the other. */
+export function queuedVectors(work: VectorWork): Vectors {
+  const call = openCallQueue(work);
+  return vectorsOf(call, async () => {});
 }
 
 /** The work on a thread of its own. If the thread dies, every call fails with its error. */
@@ -80,13 +85,18 @@ export function threadVectors(setup: VectorSetup): Vectors {
   });
 }
 
-/** Runs one call on the work; the thread and the inline form share it. */
-export function callWork(
+/** Calls the work in order: one that waits for the disk holds up those after it. The thread uses it too. */
+export function openCallQueue(
   work: VectorWork,
-  method: keyof VectorWork,
-  args: readonly unknown[],
-): unknown {
-  return (work[method] as (...args: readonly unknown[]) => unknown)(...args);
+): (method: keyof VectorWork, args: readonly unknown[]) => Promise<unknown> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (method, args) => {
+    const next = last.then(() =>
+      (work[method] as (...args: readonly unknown[]) => unknown)(...args),
+    );
+    last = next.catch(() => {}); // who made the call hears of it
+    return next;
+  };
 }
 
 function vectorsOf(
