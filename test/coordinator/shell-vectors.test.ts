@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { floatsOf } from "@swarmvit/shared/bytes";
+import type { Codec } from "@swarmvit/shared/codec";
 import { halfTable, toHalf } from "@swarmvit/shared/float16";
 import { encodeFrame, type FrameId } from "@swarmvit/shared/frame";
 import { initialParameters, initialStatistics } from "@swarmvit/shared/init";
@@ -43,7 +44,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const idOf = (index: number, codec: "f32" | "f16" = "f32"): FrameId => ({
+const idOf = (index: number, codec: Codec = "f32"): FrameId => ({
   run: "0123456789abcdef",
   kind: "gradient",
   codec,
@@ -54,7 +55,7 @@ const idOf = (index: number, codec: "f32" | "f16" = "f32"): FrameId => ({
   lease: index,
   token: "00112233445566778899aabbccddeeff",
 });
-const frame = (index: number, gradient: Float32Array, codec: "f32" | "f16" = "f32") =>
+const frame = (index: number, gradient: Float32Array, codec: Codec = "f32") =>
   encodeFrame(idOf(index, codec), table, {
     report: { loss: 1, top1: 0, top5: 2, computeMs: 1 },
     statistics: new Float32Array(table.statisticsCount).fill(2),
@@ -83,7 +84,7 @@ const committed = (result: Commitment | Unlogged): Commitment => {
 };
 
 /** Two units, summed and applied. */
-const step = async (vectors: Vectors, gradients: readonly Float32Array[], codec?: "f16") => {
+const step = async (vectors: Vectors, gradients: readonly Float32Array[], codec?: Codec) => {
   for (const [i, gradient] of gradients.entries()) {
     const result = await vectors.verify(frame(i, gradient, codec), idOf(i, codec), SIZES);
     expect(result).toMatchObject({ ok: true });
@@ -120,6 +121,20 @@ describe("long vectors", () => {
     const values = floatsOf(published[0].bytes);
     const halves = halfTable();
     expect(values.every((x) => halves[toHalf(x)] === x)).toBe(true);
+  });
+
+  it("go on from a checkpoint with the published weights apart from the optimizer's", async () => {
+    const { vectors } = await start(inlineVectors, { codec: "int8" });
+    const { weights } = await step(vectors, [ramp(1e-3), ramp(2e-3)], "int8");
+    await vectors.checkpoint({ schema: 1, step: 1, struck: [], evaluatedAt: 0, weights, fence: 1 });
+    const next = await step(vectors, [ramp(-1e-3), ramp(3e-3)], "int8");
+    expect(next.encoded?.from).toBe(weights.parameters);
+    const resumed = inlineVectors({ ...SETUP, codec: "int8" });
+    opened.push(resumed);
+    expect((await resumed.restore())?.weights).toEqual(weights);
+    expect(await step(resumed, [ramp(-1e-3), ramp(3e-3)], "int8")).toMatchObject({
+      weights: next.weights,
+    });
   });
 
   it("change nothing when the sum overflows", async () => {

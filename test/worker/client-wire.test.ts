@@ -1,6 +1,7 @@
 /** Uploads in chunks and downloads by hash, against a coordinator of a few lines on a real port. */
 
 import { bytesOf } from "@swarmvit/shared/bytes";
+import { parameterTable } from "@swarmvit/shared/parameters";
 import { CHUNK_BYTES, type Lease, type Refusal } from "@swarmvit/shared/protocol";
 import { encodeShard } from "@swarmvit/shared/shard";
 import { type Connection, OfflineError, openConnection } from "@swarmvit/worker/client/connection";
@@ -117,11 +118,12 @@ describe("an upload", () => {
 describe("a download", () => {
   const numbers = Float32Array.from({ length: 100 }, (_, i) => i / 7);
   const fast = [1, 1];
+  const run = { codec: "f32", table: parameterTable("xxs", 2) } as const;
 
   test("is the named vector, fetched once for all who ask", async () => {
     coordinator = await openFakeCoordinator();
     const sha256 = coordinator.publish(bytesOf(numbers));
-    const downloads = openDownloads({ origin: coordinator.url, retryMs: fast });
+    const downloads = openDownloads({ ...run, origin: coordinator.url, retryMs: fast });
     const [a, b] = await Promise.all([
       downloads.weights(sha256, 100),
       downloads.weights(sha256, 100),
@@ -137,7 +139,7 @@ describe("a download", () => {
     const altered = bytesOf(numbers.slice());
     altered[17] ^= 1;
     coordinator.forge(sha256, altered);
-    const downloads = openDownloads({ origin: coordinator.url, retryMs: fast });
+    const downloads = openDownloads({ ...run, origin: coordinator.url, retryMs: fast });
     await expect(downloads.weights(sha256, 100)).rejects.toThrow(/SHA-256/);
     expect(coordinator.requests).toHaveLength(3);
     // A failure is not remembered: put right, it works.
@@ -147,7 +149,7 @@ describe("a download", () => {
 
   test("of something that is gone fails at once, of a wrong length after retries", async () => {
     coordinator = await openFakeCoordinator();
-    const downloads = openDownloads({ origin: coordinator.url, retryMs: fast });
+    const downloads = openDownloads({ ...run, origin: coordinator.url, retryMs: fast });
     await expect(downloads.weights("0".repeat(64), 100)).rejects.toBeInstanceOf(DownloadError);
     expect(coordinator.requests).toHaveLength(1);
     const short = coordinator.publish(bytesOf(numbers.subarray(1)));
@@ -162,7 +164,12 @@ describe("a download", () => {
       return { sha256, first: value, count: 1, bytes: bytes.length };
     });
     const keptShardBytes = 2 * refs[0].bytes;
-    const downloads = openDownloads({ origin: coordinator.url, retryMs: fast, keptShardBytes });
+    const downloads = openDownloads({
+      ...run,
+      origin: coordinator.url,
+      retryMs: fast,
+      keptShardBytes,
+    });
     for (const ref of refs) expect((await downloads.shard(ref))[0].label).toBe(ref.first);
     await downloads.shard(refs[2]); // in memory
     await downloads.shard(refs[0]); // fetched again

@@ -146,7 +146,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     runDirectory: options.runDirectory,
     state,
     history,
-    weights: (sha256) => published.get(sha256),
+    published,
     health: () => problem,
     traffic,
     admission,

@@ -4,6 +4,8 @@
  */
 
 import * as z from "zod";
+import { CODECS } from "./codec.ts";
+
 export type FlagGroup =
   | "Data"
   | "Model"
@@ -177,10 +179,10 @@ export const FIELDS = {
     mutable: true,
     description: "first deadline of a lease, before a volunteer's speed is known",
   }),
-  codec: field(z.enum(["f32", "f16"]).default("f32"), {
+  codec: field(z.enum(CODECS).default("f32"), {
     group: "Volunteers",
-    placeholder: "f32|f16",
-    description: "encoding of gradients on the wire; f32 is exact",
+    placeholder: CODECS.join("|"),
+    description: "how gradients and weights travel: f32 is exact, f16 half, int8 a quarter of it",
   }),
   host: field(z.string().optional(), {
     group: "Server",

@@ -99,8 +99,16 @@ export function decodeInt8(table: ParameterTable, bytes: Uint8Array, out: Float3
   }
 }
 
-/** out += decoded, one rounding to float32 for the product and one for the sum; 1-D tensors add exactly as float32. */
-export function addInt8(table: ParameterTable, bytes: Uint8Array, out: Float32Array): void {
+/**
+ * out += decoded, one rounding to float32 for the product and one for the sum. The 1-D tensors, which
+ * are exact, are added too or take the place of what was there.
+ */
+export function addInt8(
+  table: ParameterTable,
+  bytes: Uint8Array,
+  out: Float32Array,
+  exactTensors: "add" | "replace" = "add",
+): void {
   const { scales, exact, codes } = int8Parts(table, bytes);
   let block = 0;
   let exactAt = 0;
@@ -108,7 +116,10 @@ export function addInt8(table: ParameterTable, bytes: Uint8Array, out: Float32Ar
   for (const tensor of table.parameters) {
     const tensorEnd = tensor.offset + tensor.size;
     if (isExact(tensor)) {
-      for (let i = tensor.offset; i < tensorEnd; i++) out[i] += exact[exactAt++];
+      const values = exact.subarray(exactAt, exactAt + tensor.size);
+      exactAt += tensor.size;
+      if (exactTensors === "replace") out.set(values, tensor.offset);
+      else for (let i = 0; i < values.length; i++) out[tensor.offset + i] += values[i];
       continue;
     }
     for (let first = tensor.offset; first < tensorEnd; first += BLOCK_VALUES) {

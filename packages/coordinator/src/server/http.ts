@@ -6,6 +6,7 @@ import { type AnyRefusal, refusalOf } from "@swarmvit/shared/refusals";
 import type { HistoryPage, RunState } from "@swarmvit/shared/run";
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
 import type { Admission } from "./admission.ts";
+import type { PublishedVectors } from "./published-vectors.ts";
 import type { Refusals } from "./refusals.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
 import type { Traffic } from "./traffic.ts";
@@ -20,8 +21,7 @@ export interface HttpOptions {
   /** `local`: asked from this machine, so the join link may be told. */
   state(local: boolean): RunState;
   history(since: number): HistoryPage;
-  /** The bytes of a published vector. */
-  weights(sha256: string): Uint8Array | undefined;
+  readonly published: Pick<PublishedVectors, "get" | "halves" | "deltas">;
   /** Undefined when all is well, else what is wrong. */
   health(): string | undefined;
   readonly traffic: Traffic;
@@ -89,11 +89,13 @@ export function createHttpApp(options: HttpOptions): Express {
 
   app.get("/weights/:sha256", (request, response) => {
     const { sha256 } = request.params;
-    const bytes = SHA256.test(sha256) ? options.weights(sha256) : undefined;
-    if (!bytes) return notFound(response, "no such weights: they are kept for a few steps only");
-    if (isCached(request, response, sha256)) return;
-    if (!mayDownload(options, request, response, bytes.byteLength)) return;
-    response.type("application/octet-stream").send(asBuffer(bytes));
+    const { name, parts } = encodingOf(options, sha256, request.query);
+    if (!parts) return notFound(response, "no such weights: they are kept for a few steps only");
+    if (isCached(request, response, name)) return;
+    const [first, ...more] = parts.map(asBuffer);
+    const body = more.length > 0 ? Buffer.concat([first, ...more]) : first;
+    if (!mayDownload(options, request, response, body.byteLength)) return;
+    response.type("application/octet-stream").send(body);
   });
   app.get("/shards/:sha256", (request, response, next) => {
     const { sha256 } = request.params;
@@ -174,9 +176,25 @@ function sendFile(root: string, file: string, response: Response, next: NextFunc
   });
 }
 
+/**
+ * What a request for weights is answered with, in parts: float32, or on request the halves of an f16
+ * run (`codec=f16`), or the deltas from what the volunteer has (`from=`). `name` is the ETag's.
+ */
+function encodingOf(
+  { published }: HttpOptions,
+  sha256: string,
+  { from, codec }: Request["query"],
+): { readonly name: string; readonly parts?: readonly Uint8Array[] } {
+  if (typeof from === "string" && SHA256.test(from))
+    return { name: `${sha256}-${from}`, parts: published.deltas(sha256, from) };
+  const halves = codec === "f16";
+  const bytes = halves ? published.halves(sha256) : published.get(sha256);
+  return { name: halves ? `${sha256}-f16` : sha256, parts: bytes && [bytes] };
+}
+
 /** Sets the headers of an immutable answer; true where the client has it already. */
-function isCached(request: Request, response: Response, sha256: string): boolean {
-  const etag = `"${sha256}"`;
+function isCached(request: Request, response: Response, name: string): boolean {
+  const etag = `"${name}"`;
   response.set({ ETag: etag, "Cache-Control": FOREVER });
   if (request.headers["if-none-match"] !== etag) return false;
   response.status(304).end();

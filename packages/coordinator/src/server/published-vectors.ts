@@ -1,11 +1,17 @@
 /** The vectors behind `/weights/<sha256>`: those of the last steps, and of an open evaluation. */
 
 import type { Lease } from "@swarmvit/shared/protocol";
-import type { Published } from "../vectors/vector-work.ts";
+import { DELTAS_KEPT } from "@swarmvit/shared/published-weights";
+import type { EncodedWeights, Published } from "../vectors/vector-work.ts";
 
 export interface PublishedVectors {
   add(published: Published): void;
+  /** A vector's float32 bytes. */
   get(sha256: string): Uint8Array | undefined;
+  /** The published parameters as halves, where the run's codec says so. */
+  halves(sha256: string): Uint8Array | undefined;
+  /** The deltas that lead to the parameters from an earlier version, oldest first; undefined where it is too far back. */
+  deltas(sha256: string, from: string): readonly Uint8Array[] | undefined;
   /** Keeps the weights of an evaluation's lease until another evaluation's is seen. */
   pin(lease: Pick<Lease, "kind" | "step" | "weights" | "statistics">): void;
 }
@@ -16,17 +22,35 @@ const KEPT = 3;
 /** Opens an empty store. */
 export function openPublishedVectors(): PublishedVectors {
   const vectors = new Map<string, Uint8Array>();
+  const encodings = new Map<string, EncodedWeights>(); // by the hash of the parameters
   const generations: (readonly string[])[] = []; // oldest first
   const pinned = { step: -1, hashes: new Set<string>() };
   return {
-    add({ vectors: added }) {
+    add({ vectors: added, weights, encoded }) {
       for (const { sha256, bytes } of added) vectors.set(sha256, bytes);
+      if (encoded) encodings.set(weights.parameters, encoded);
       generations.push(added.map(({ sha256 }) => sha256));
       if (generations.length > KEPT) generations.shift();
       const wanted = new Set([...generations.flat(), ...pinned.hashes]);
       for (const hash of vectors.keys()) if (!wanted.has(hash)) vectors.delete(hash);
+      for (const hash of encodings.keys()) if (!wanted.has(hash)) encodings.delete(hash);
     },
     get: (sha256) => vectors.get(sha256),
+    halves(sha256) {
+      const encoded = encodings.get(sha256);
+      return encoded?.from === undefined ? encoded?.bytes : undefined;
+    },
+    deltas(sha256, from) {
+      const deltas: Uint8Array[] = [];
+      let at: string | undefined = sha256;
+      while (at !== undefined && at !== from) {
+        const encoded: EncodedWeights | undefined = encodings.get(at);
+        if (encoded?.from === undefined || deltas.length === DELTAS_KEPT) return undefined;
+        deltas.unshift(encoded.bytes);
+        at = encoded.from;
+      }
+      return deltas.length > 0 ? deltas : undefined;
+    },
     pin({ kind, step, weights, statistics }) {
       if (kind !== "evaluation") return;
       if (step !== pinned.step) pinned.hashes.clear();

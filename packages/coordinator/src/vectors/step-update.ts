@@ -11,11 +11,12 @@ import {
   encodeGradient,
 } from "@swarmvit/shared/codec";
 import type { ParameterTable } from "@swarmvit/shared/parameters";
+import { publishWeights } from "@swarmvit/shared/published-weights";
 import { updateStatistics } from "../core/average.ts";
 import { stepEma } from "../core/ema.ts";
 import type { StepLog } from "../core/messages.ts";
 import { type AdamWConfig, stepAdamW } from "../core/optimizer.ts";
-import { publishWeights, type VectorState } from "./vector-state.ts";
+import type { VectorState } from "./vector-state.ts";
 
 /** The numbers of a step. JSON keeps every bit of a float64. */
 export interface StepScalars {
@@ -43,20 +44,20 @@ export interface StepEntry extends StepScalars {
   readonly log: StepLog;
 }
 
-/** Applies a step, in place. */
+/** Applies a step, in place. Returns the delta of the published weights where the codec has one. */
 export function applyUpdate(
   state: VectorState,
   table: ParameterTable,
   codec: Codec,
   optimizer: AdamWConfig,
   update: StepUpdate,
-): void {
+): Uint8Array | undefined {
   stepAdamW(state, update.gradient, table.parameters, optimizer, update);
   updateStatistics(state.statistics, update.statistics, update.samples);
   stepEma(state.emaWeights, state.weights, update.emaMomentum);
   stepEma(state.emaStatistics, state.statistics, update.emaMomentum);
-  publishWeights(codec, state.weights, state.published);
   state.steps++;
+  return publishWeights(codec, table, state.weights, state.published);
 }
 
 /**

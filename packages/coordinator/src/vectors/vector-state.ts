@@ -1,8 +1,8 @@
-/** The long vectors of a run, and the rule that makes the published ones from the optimizer's. */
+/** The long vectors of a run. */
 
 import type { Codec } from "@swarmvit/shared/codec";
-import { halfTable, toHalf } from "@swarmvit/shared/float16";
 import type { ParameterTable } from "@swarmvit/shared/parameters";
+import { firstPublished } from "@swarmvit/shared/published-weights";
 
 /** Everything that a checkpoint holds beside the core's snapshot. */
 export interface VectorState {
@@ -31,11 +31,9 @@ export function initialVectorState(
     throw new Error(
       `${table.parameterCount} parameters and ${table.statisticsCount} statistics were expected (got ${parameters.length} and ${statistics.length})`,
     );
-  const published = new Float32Array(table.parameterCount);
-  publishWeights(codec, parameters, published);
   return {
     weights: parameters.slice(),
-    published,
+    published: firstPublished(codec, parameters),
     firstMoment: new Float32Array(table.parameterCount),
     secondMoment: new Float32Array(table.parameterCount),
     emaWeights: parameters.slice(),
@@ -43,12 +41,4 @@ export function initialVectorState(
     emaStatistics: statistics.slice(),
     steps: 0,
   };
-}
-
-/** p from w (DESIGN section 5, published weights): equal for `f32`, rounded to float16 for `f16`. */
-export function publishWeights(codec: Codec, weights: Float32Array, out: Float32Array): void {
-  out.set(weights);
-  if (codec === "f32") return;
-  const values = halfTable();
-  for (let i = 0; i < out.length; i++) out[i] = values[toHalf(out[i])];
 }

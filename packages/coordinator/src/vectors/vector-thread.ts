@@ -21,6 +21,7 @@ port.on("message", async ({ id, method, args }: VectorCall) => {
 
 /** Copies made for publishing move to the main thread. */
 function publishedBuffers(value: unknown): ArrayBuffer[] {
-  const vectors = (value as Partial<Published> | undefined)?.vectors ?? [];
-  return vectors.map(({ bytes }) => bytes.buffer as ArrayBuffer);
+  const { vectors = [], encoded } = (value as Partial<Published> | undefined) ?? {};
+  const all = encoded ? [...vectors, encoded] : vectors;
+  return all.map(({ bytes }) => bytes.buffer as ArrayBuffer);
 }

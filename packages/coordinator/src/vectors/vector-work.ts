@@ -15,6 +15,7 @@ import {
 } from "@swarmvit/shared/frame";
 import { encodeModel, type ModelMetadata } from "@swarmvit/shared/model-weights";
 import { type ParameterTable, parameterTable } from "@swarmvit/shared/parameters";
+import { encodeAsHalves } from "@swarmvit/shared/published-weights";
 import type { StepRecord } from "@swarmvit/shared/run";
 import { type Node, nodeKey } from "@swarmvit/shared/tree";
 import type { VariantName } from "@swarmvit/shared/variants";
@@ -59,6 +60,14 @@ export interface VectorSetup {
 export interface Published {
   readonly weights: PublishedWeights;
   readonly vectors: readonly { readonly sha256: string; readonly bytes: Uint8Array }[];
+  /** `weights.parameters` as the run's codec sends them, where that is not float32. */
+  readonly encoded?: EncodedWeights;
+}
+
+/** Halves, or the delta from the parameters published before, named by their hash. */
+export interface EncodedWeights {
+  readonly from?: string;
+  readonly bytes: Uint8Array;
 }
 
 export interface Commitment extends Published {
@@ -151,10 +160,15 @@ export function openVectorWork(
   /** Applied, and not yet on disk for sure. */
   let unlogged: { step: number; body: readonly Uint8Array[]; commitment: Commitment } | undefined;
 
-  const publish = (): Published => {
+  /** `delta`: from the weights that were in force. */
+  const publish = (delta?: Uint8Array): Published => {
     const published = publishState(state());
+    const encoded =
+      setup.codec === "f16"
+        ? { bytes: encodeAsHalves(state().published) }
+        : delta && { bytes: delta, from: inForce };
     inForce = published.weights.parameters;
-    return published;
+    return { ...published, encoded };
   };
   const state = (): VectorState => {
     if (!current) throw new Error("there are no weights yet: initialize or restore comes first");
@@ -285,11 +299,11 @@ export function openVectorWork(
         // The weights change while the disk is busy with the record.
         const logged = outcomeOf(stepLog.append(t, record.body));
         const update = { ...scalars, gradient: record.gradient, statistics };
-        applyUpdate(now, table, setup.codec, optimizer, update);
+        const delta = applyUpdate(now, table, setup.codec, optimizer, update);
         unlogged = {
           step,
           body: record.body,
-          commitment: { ...publish(), gradNorm, finite: true },
+          commitment: { ...publish(delta), gradNorm, finite: true },
         };
         crashPoint("step-applied");
         const problem = await logged;

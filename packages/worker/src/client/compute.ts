@@ -12,7 +12,7 @@ import { type Decode, UndecodableSample } from "../input/decode.ts";
 import type { BackendName, Computed, ComputePort, LeaseProgress } from "./compute-port.ts";
 import { DownloadError } from "./download.ts";
 import type { ChosenDevice } from "./executor-choice.ts";
-import { frameOfLease, NonFinite, type OpenRun, openRun } from "./lease-work.ts";
+import { fetchParameters, frameOfLease, NonFinite, type OpenRun, openRun } from "./lease-work.ts";
 
 /** What differs between a browser and Node. */
 export interface ComputePlatform {
@@ -93,7 +93,7 @@ export function openCompute(platform: ComputePlatform): ComputePort {
       if (!downloads || !table) return;
       // Failures are remembered nowhere: `compute` asks again and tells.
       await Promise.allSettled([
-        downloads.weights(lease.weights, table.parameterCount),
+        fetchParameters(downloads, table, lease),
         ...lease.shards.map((shard) => downloads.shard(shard)),
       ]);
     },

@@ -3,8 +3,16 @@
  * way they come (cache, proxy, plain http), bytes that do not match their name are never used.
  */
 
-import { floatsOf } from "@swarmvit/shared/bytes";
+import { bytesOf, floatsOf } from "@swarmvit/shared/bytes";
+import type { Codec } from "@swarmvit/shared/codec";
+import type { ParameterTable } from "@swarmvit/shared/parameters";
 import type { ShardRef } from "@swarmvit/shared/protocol";
+import {
+  DELTAS_KEPT,
+  decodeDeltas,
+  decodePublishedHalves,
+  deltaBytes,
+} from "@swarmvit/shared/published-weights";
 import { sha256Hex } from "@swarmvit/shared/sha256";
 import { decodeShard, type ShardSample } from "@swarmvit/shared/shard";
 import { rest } from "./rest.ts";
@@ -24,6 +32,8 @@ export class DownloadError extends Error {
 export interface DownloadOptions {
   /** "https://host:port". */
   readonly origin: string;
+  readonly codec: Codec;
+  readonly table: ParameterTable;
   /** Waits between attempts, for tests on a fast clock. */
   readonly retryMs?: readonly number[];
   readonly keptShardBytes?: number;
@@ -32,6 +42,11 @@ export interface DownloadOptions {
 export interface Downloads {
   /** A float32 vector by its hash. Rejects with `DownloadError`. */
   weights(sha256: string, count: number, signal?: AbortSignal): Promise<Float32Array>;
+  /**
+   * The parameters that gradients are taken at, as the run's codec sends them: for `int8` as deltas
+   * from the ones fetched before, where the coordinator still has those. Rejects with `DownloadError`.
+   */
+  published(sha256: string, signal?: AbortSignal): Promise<Float32Array>;
   /** The samples of a shard. Rejects with `DownloadError`. */
   shard(ref: ShardRef, signal?: AbortSignal): Promise<readonly ShardSample[]>;
 }
@@ -41,26 +56,71 @@ export function openDownloads(options: DownloadOptions): Downloads {
   const weights = new Map<string, Promise<Float32Array>>();
   const shards = new Map<string, { bytes: number; samples: Promise<readonly ShardSample[]> }>();
   const keptShardBytes = options.keptShardBytes ?? KEPT_SHARD_BYTES;
-  const get = (path: string, sha256: string, bytes: number, signal?: AbortSignal) =>
-    download(new URL(path, options.origin), sha256, bytes, options.retryMs ?? RETRY_MS, signal);
+  const retryMs = options.retryMs ?? RETRY_MS;
+  const get = (path: string, wanted: Wanted, signal?: AbortSignal, waits = retryMs) =>
+    download(new URL(path, options.origin), wanted, waits, signal);
+  const { codec, table } = options;
+  /** What the next deltas start from. */
+  let latest: { readonly sha256: string; readonly vector: Float32Array } | undefined;
+
+  const whole = async (sha256: string, count: number, signal?: AbortSignal) =>
+    floatsOf(await get(`/weights/${sha256}`, { sha256, lengths: [4 * count] }, signal));
+  const halves = async (sha256: string, signal?: AbortSignal) => {
+    const count = table.parameterCount;
+    const decode = (body: Uint8Array) => bytesOf(decodePublishedHalves(body, count));
+    const wanted = { sha256, lengths: [2 * count], decode };
+    return floatsOf(await get(`/weights/${sha256}?codec=f16`, wanted, signal));
+  };
+  const byDelta = async (sha256: string, signal?: AbortSignal) => {
+    if (!latest) return whole(sha256, table.parameterCount, signal);
+    const { sha256: from, vector: previous } = latest;
+    const lengths = Array.from({ length: DELTAS_KEPT }, (_, i) => (i + 1) * deltaBytes(table));
+    const decode = (body: Uint8Array) => bytesOf(decodeDeltas(table, body, previous));
+    const path = `/weights/${sha256}?from=${from}`;
+    try {
+      return floatsOf(await get(path, { sha256, lengths, decode }, signal, retryMs.slice(0, 1)));
+    } catch (error) {
+      // Too far behind, or another life of the run: then all of it.
+      if (!(error instanceof DownloadError)) throw error;
+      return whole(sha256, table.parameterCount, signal);
+    }
+  };
+  const keepWeights = (sha256: string, vector: Promise<Float32Array>) => {
+    touch(weights, sha256, vector);
+    forgetFailure(weights, sha256, vector);
+    for (const oldest of weights.keys()) {
+      if (weights.size <= KEPT_WEIGHTS) break;
+      weights.delete(oldest);
+    }
+    return vector;
+  };
 
   return {
     weights(sha256, count, signal) {
       const known = weights.get(sha256);
       if (known) return touch(weights, sha256, known);
-      const vector = get(`/weights/${sha256}`, sha256, 4 * count, signal).then(floatsOf);
-      touch(weights, sha256, vector);
-      forgetFailure(weights, sha256, vector);
-      for (const oldest of weights.keys()) {
-        if (weights.size <= KEPT_WEIGHTS) break;
-        weights.delete(oldest);
-      }
-      return vector;
+      return keepWeights(sha256, whole(sha256, count, signal));
+    },
+    published(sha256, signal) {
+      const known = weights.get(sha256);
+      if (known) return touch(weights, sha256, known);
+      const fetched =
+        codec === "int8"
+          ? byDelta(sha256, signal)
+          : codec === "f16"
+            ? halves(sha256, signal)
+            : whole(sha256, table.parameterCount, signal);
+      const vector = fetched.then((parameters) => {
+        latest = { sha256, vector: parameters };
+        return parameters;
+      });
+      return keepWeights(sha256, vector);
     },
     shard(ref, signal) {
       const known = shards.get(ref.sha256);
       if (known) return touch(shards, ref.sha256, known).samples;
-      const samples = get(`/shards/${ref.sha256}`, ref.sha256, ref.bytes, signal).then((bytes) => {
+      const wanted = { sha256: ref.sha256, lengths: [ref.bytes] };
+      const samples = get(`/shards/${ref.sha256}`, wanted, signal).then((bytes) => {
         const decoded = decodeShard(bytes);
         if (decoded.length !== ref.count)
           throw new DownloadError(
@@ -82,10 +142,16 @@ export function openDownloads(options: DownloadOptions): Downloads {
   };
 }
 
+/** What an answer must be: one of these lengths, and the bytes of that name once decoded. */
+interface Wanted {
+  readonly sha256: string;
+  readonly lengths: readonly number[];
+  decode?(body: Uint8Array): Uint8Array;
+}
+
 async function download(
   url: URL,
-  sha256: string,
-  bytes: number,
+  { sha256, lengths, decode }: Wanted,
   retryMs: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
@@ -104,12 +170,13 @@ async function download(
         continue;
       }
       const body = new Uint8Array(await response.arrayBuffer());
-      if (body.byteLength !== bytes) {
-        reason = `expected ${bytes} bytes, got ${body.byteLength}`;
+      if (!lengths.includes(body.byteLength)) {
+        reason = `expected ${lengths.join(" or ")} bytes, got ${body.byteLength}`;
         continue;
       }
-      const got = await digest(body);
-      if (got === sha256) return body;
+      const named = (decode?.(body) ?? body) as Uint8Array<ArrayBuffer>;
+      const got = await digest(named);
+      if (got === sha256) return named;
       reason = `expected SHA-256 ${sha256.slice(0, 12)}…, got ${got.slice(0, 12)}…`;
     } catch (error) {
       signal?.throwIfAborted();

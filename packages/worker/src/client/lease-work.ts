@@ -43,7 +43,7 @@ export async function openRun(device: FoundDevice, run: RunInfo, origin: string)
     run,
     table,
     executor: await device.createExecutor(config),
-    downloads: openDownloads({ origin }),
+    downloads: openDownloads({ origin, codec: run.codec, table }),
     caches: {
       gradient: createPixelCache(PIXEL_CACHE_BYTES),
       evaluation: createPixelCache(PIXEL_CACHE_BYTES),
@@ -142,7 +142,7 @@ async function loadWeights(open: OpenRun, lease: Lease, signal: AbortSignal): Pr
   const key = `${lease.weights}/${lease.statistics ?? ""}`;
   if (open.held === key) return;
   const [parameters, statistics] = await Promise.all([
-    downloads.weights(lease.weights, table.parameterCount, signal),
+    fetchParameters(downloads, table, lease, signal),
     lease.statistics
       ? downloads.weights(lease.statistics, table.statisticsCount, signal)
       : undefined,
@@ -150,6 +150,18 @@ async function loadWeights(open: OpenRun, lease: Lease, signal: AbortSignal): Pr
   open.held = "";
   await executor.setWeights(parameters, statistics);
   open.held = key;
+}
+
+/** An evaluation's may be the averaged ones, which only travel whole. */
+export function fetchParameters(
+  downloads: Downloads,
+  table: ParameterTable,
+  { kind, weights }: Lease,
+  signal?: AbortSignal,
+): Promise<Float32Array> {
+  return kind === "gradient"
+    ? downloads.published(weights, signal)
+    : downloads.weights(weights, table.parameterCount, signal);
 }
 
 async function sampleOf(downloads: Downloads, lease: Lease, id: number, signal: AbortSignal) {
