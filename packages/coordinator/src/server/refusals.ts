@@ -14,9 +14,9 @@ export interface Refusals {
   readonly counts: ReadonlyMap<AnyRefusal, number>;
 }
 
-/** Lines of one code: so many at once, then one every ten seconds that says how many were left out. */
-const LINES = 5;
-const LINES_PER_SECOND = 0.1;
+/** Lines of one code: so many at once, then one every half minute that says how many were left out. */
+const LINES = 3;
+const LINES_PER_SECOND = 1 / 30;
 const LONGEST_DETAIL = 200;
 
 /** Opens an empty ledger. */
