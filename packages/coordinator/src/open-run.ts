@@ -9,7 +9,12 @@ import type { CoreSnapshot } from "./core/messages.ts";
 import { type PackedData, planSession, type SessionPlan } from "./session-plan.ts";
 import { listCheckpoints } from "./storage/checkpoint-store.ts";
 import { crashPoint } from "./storage/crash-point.ts";
-import { type MetricsLog, openMetricsLog, repairMetrics } from "./storage/metrics-log.ts";
+import {
+  type MetricsLog,
+  openMetricsLog,
+  readMetricsLog,
+  repairMetrics,
+} from "./storage/metrics-log.ts";
 import { nodeDisk } from "./storage/node-disk.ts";
 import { lockRun, type RunLock } from "./storage/run-lock.ts";
 import { openRunRecord, type RunRecord } from "./storage/run-record.ts";
@@ -99,13 +104,13 @@ async function openWith(
   const { records, warnings, core: replayed, ...start } = await vectors.replay();
   const core = replayed ?? restored?.core;
   const step = core?.step ?? 0;
-  const damage = [...(restored?.warnings ?? []), ...warnings];
+  const metricsPath = join(runDirectory, "metrics.jsonl");
+  const damage = [...(restored?.warnings ?? []), ...warnings, ...lostSteps(metricsPath, step)];
   for (const line of damage) log(line);
   const resumedFrom = resume
     ? describeStart(restored?.entry.file, records.length, step)
     : undefined;
   if (resumedFrom) log(`resuming from ${resumedFrom}`);
-  const metricsPath = join(runDirectory, "metrics.jsonl");
   const history = repairMetrics(nodeDisk, metricsPath, step, records);
   const metrics = openMetricsLog(nodeDisk, metricsPath);
   const checkpoints = listed().map(({ file, step: at, bytes }) => ({ file, step: at, bytes }));
@@ -127,6 +132,17 @@ async function openWith(
       lock.release();
     },
   };
+}
+
+/** A line is written after the log has its step: a step that only metrics.jsonl knows was lost. */
+function lostSteps(metricsPath: string, step: number): string[] {
+  let listed = 0;
+  for (const record of readMetricsLog(nodeDisk, metricsPath))
+    if (record.kind === "step") listed = Math.max(listed, record.step);
+  if (listed <= step) return [];
+  return [
+    `${listed} steps were done, ${step} could be brought back: the others are computed again`,
+  ];
 }
 
 function describeStart(checkpoint: string | undefined, replayed: number, step: number): string {

@@ -3,6 +3,7 @@
  * opened; which steps it lists is brought in line with the run (`repairMetrics`).
  */
 
+import { dirname } from "node:path";
 import type { MetricRecord, StepRecord } from "@swarmvit/shared/run";
 import type { Disk, DiskFile } from "./disk.ts";
 import { readText, writeFileDurably } from "./durable-file.ts";
@@ -27,6 +28,7 @@ export function openMetricsLog(disk: Disk, path: string): MetricsLog {
   const open = () => {
     const content = disk.read(path);
     file = content ? disk.open(path) : disk.create(path);
+    if (!content) disk.syncDirectory(dirname(path)); // or a power cut takes the file, synced or not
     size = (content?.lastIndexOf(10) ?? -1) + 1;
     if (content && size < content.length) file.truncate(size);
   };
