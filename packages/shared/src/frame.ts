@@ -91,11 +91,16 @@ export function frameBytes(kind: ContributionKind, codec: Codec, table: Paramete
   return FRAME_HEADER_BYTES + REPORT_BYTES + vectors;
 }
 
+/** A contribution to be sent; its gradient may be encoded by the frame's codec already. */
+export interface Outgoing extends Omit<Contribution, "gradient"> {
+  readonly gradient: Float32Array | Uint8Array;
+}
+
 /** Encodes a contribution as the frame of its lease. */
 export function encodeFrame(
   id: FrameId,
   table: ParameterTable,
-  contribution: Contribution,
+  contribution: Outgoing,
 ): Uint8Array {
   const bytes = new Uint8Array(frameBytes(id.kind, id.codec, table));
   const view = new DataView(bytes.buffer);
@@ -109,7 +114,10 @@ export function encodeFrame(
   if (id.kind === "gradient") {
     statisticsBytes = 4 * table.statisticsCount;
     bytes.set(bytesOf(contribution.statistics), statistics);
-    bytes.set(encodeGradient(id.codec, table, contribution.gradient), statistics + statisticsBytes);
+    const { gradient } = contribution;
+    const encoded =
+      gradient instanceof Uint8Array ? gradient : encodeGradient(id.codec, table, gradient);
+    bytes.set(encoded, statistics + statisticsBytes);
   }
   writeHeader(view, id, statisticsBytes);
   for (let i = 0; i < 16; i++)

@@ -1,7 +1,7 @@
 /**
  * `int8` vectors (DESIGN section 5, codecs): blocks of 256 values that never cross tensors, each with
- * one float32 scale; 1-D tensors stay float32. Rounding is to nearest even in float64, so encoding is
- * a function of the values alone.
+ * one float32 scale; 1-D tensors stay float32. Codes are the exact quotient rounded to nearest even,
+ * so that integer arithmetic on a GPU gives the same bytes.
  *
  * Bytes, all little-endian: scales [blocks] float32 · 1-D tensors [exact] float32 · the other tensors
  * [quantised] int8, padded to a multiple of 4. Each part follows the table's order.
@@ -47,7 +47,7 @@ export function int8Parts(table: ParameterTable, bytes: Uint8Array): Int8Parts {
 }
 
 /**
- * Encodes `values` [parameterCount]: scale = fround(max|x| / 127), code = x · (1 / scale) rounded. A
+ * Encodes `values` [parameterCount]: scale = fround(max|x| / 127), code = x / scale rounded. A
  * block with a value that is not finite gets the scale NaN, so that whoever decodes it sees it.
  */
 export function encodeInt8(table: ParameterTable, values: Float32Array): Uint8Array {
@@ -71,7 +71,7 @@ export function encodeInt8(table: ParameterTable, values: Float32Array): Uint8Ar
       largestBits[0] = largestMagnitude(bits, first, end);
       const scale = scaleOf(largest[0]);
       scales[block++] = scale;
-      if (scale > 0) encodeBlock(values, first, end, 1 / scale, codes, code);
+      if (scale > 0) encodeBlock(values, first, end, scale, codes, code);
       code += end - first;
     }
   }
@@ -149,12 +149,12 @@ function encodeBlock(
   values: Float32Array,
   first: number,
   end: number,
-  inverse: number,
+  scale: number,
   codes: Int8Array,
   code: number,
 ): void {
-  for (let i = first; i < end; i++)
-    codes[code + i - first] = values[i] * inverse + ROUNDER - ROUNDER;
+  // A quotient of two float32 that is not a tie is farther from one than float64 rounds.
+  for (let i = first; i < end; i++) codes[code + i - first] = values[i] / scale + ROUNDER - ROUNDER;
 }
 
 function countsOf(table: ParameterTable): { blocks: number; exact: number; codes: number } {

@@ -3,6 +3,8 @@
  * `checks`, or in Deno with a folder of golden files and the name of a group.
  */
 
+import { CODECS, encodeGradient } from "@swarmvit/shared/codec";
+import { parameterTable } from "@swarmvit/shared/parameters";
 import type { Batch } from "@swarmvit/worker/engine/executor";
 import { createTreeSum } from "@swarmvit/worker/engine/tree-sum";
 import { openDevice } from "@swarmvit/worker/engine/webgpu/device";
@@ -20,6 +22,7 @@ import {
   openNetwork,
 } from "../../support/oracle-network.ts";
 import { checkOperations } from "../../support/oracle-operations.ts";
+import { checkCodecs } from "./webgpu-codec-checks.ts";
 
 /** What a group of checks found. */
 export interface Found {
@@ -29,7 +32,14 @@ export interface Found {
   readonly failures: readonly string[];
 }
 
-export type Group = "operations" | "blocks" | "activations" | "networks" | "hardware" | "nodes";
+export type Group =
+  | "operations"
+  | "blocks"
+  | "activations"
+  | "networks"
+  | "hardware"
+  | "codecs"
+  | "nodes";
 
 /** Runs one group on this machine's GPU. */
 export async function checks(group: Group, read: ReadGolden): Promise<Found> {
@@ -47,6 +57,7 @@ export async function checks(group: Group, read: ReadGolden): Promise<Found> {
     const run = webgpuRunGraph(device, HARDWARE_KERNELS);
     found.push(...(await checkOperations(run, read)), ...(await checkBlocks(run, read)));
   }
+  if (group === "codecs") found.push(...(await checkCodecs(device)));
   device.destroy();
   if (group === "nodes") found.push(...(await checkNodes(await openNetwork(read, NETWORKS[0]))));
   if (group === "networks")
@@ -90,6 +101,16 @@ async function checkNodes(network: OracleNetwork): Promise<Check[]> {
   const want = tree.finish();
   const same = await nodeOf([units[0]]);
   const other = await nodeOf([{ ...units[0], seed: 99 }]);
+  const table = parameterTable(config.variant, config.classes);
+  const coded: Check[] = [];
+  for (const codec of CODECS) {
+    const node = executor.startNode();
+    for (const one of units) await node.add(one);
+    const encoded = (await node.finishEncoded?.(codec))?.gradient;
+    const want = encodeGradient(codec, table, together.gradient);
+    const wrong = want.filter((byte, i) => byte !== encoded?.[i]).length;
+    coded.push(check(`wrong bytes as ${codec}`, wrong, 0));
+  }
   await executor.close();
   const slots = 2 * 2 * (together.gradient.length + together.statistics.length) * 4 * 1.1;
   return [
@@ -102,6 +123,7 @@ async function checkNodes(network: OracleNetwork): Promise<Check[]> {
     check("bytes added for its sums", after.bytes - before.bytes, slots),
     check("dispatches of a unit", after.dispatches, 600),
     check("pipelines", after.pipelines, 60),
+    ...coded,
     // Masks come from the seed alone.
     allClose("the same seed", same.gradient, first, {}),
     check("another seed", maxError(other.gradient, same.gradient) > 1e-3 ? 0 : 1, 0),

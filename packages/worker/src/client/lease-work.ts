@@ -116,8 +116,10 @@ export async function frameOfLease(
   const id: FrameId = { ...lease, run: run.id };
   const { computeMs } = report;
   if (!node) return encode(id, lease, table, { ...report, computeMs });
-  const sum = await node.finish();
-  if (!sum.gradient.every(Number.isFinite) || !sum.statistics.every(Number.isFinite))
+  const sum = await (node.finishEncoded?.(lease.codec) ?? node.finish());
+  // An executor that encodes has checked what it encoded.
+  const vectors = [sum.statistics, ...(sum.gradient instanceof Uint8Array ? [] : [sum.gradient])];
+  if (!vectors.every((vector) => vector.every(Number.isFinite)))
     throw new NonFinite("the gradient has values that are not finite");
   const { loss, top1, top5, gradient, statistics } = sum;
   return encode(id, lease, table, { loss, top1, top5, computeMs }, gradient, statistics);
@@ -128,7 +130,7 @@ function encode(
   lease: Lease,
   table: ParameterTable,
   report: Report,
-  gradient: Float32Array = new Float32Array(),
+  gradient: Float32Array | Uint8Array = new Float32Array(),
   statistics: Float32Array = new Float32Array(),
 ): Uint8Array {
   const frame = encodeFrame(id, table, { report, gradient, statistics });

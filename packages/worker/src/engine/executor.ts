@@ -1,5 +1,6 @@
 /** The interface that the three executors share: what a volunteer's thread asks of its device. */
 
+import type { Codec } from "@swarmvit/shared/codec";
 import type { VariantName } from "@swarmvit/shared/variants";
 
 /** The model a run trains; fixed for an executor's life. */
@@ -46,6 +47,11 @@ export interface NodeGradient {
   readonly statistics: Float32Array;
 }
 
+/** A node's sums with the gradient encoded as a frame carries it: the bytes of `encodeGradient`. */
+export interface EncodedNode extends Omit<NodeGradient, "gradient"> {
+  readonly gradient: Uint8Array;
+}
+
 /**
  * Adds a node's units left to right and yields their sum taken in tree order (DESIGN section 5):
  * a binary counter merges equal levels as they arrive, `finish` folds what is left from the right.
@@ -53,6 +59,8 @@ export interface NodeGradient {
 export interface NodeAccumulator {
   add(batch: Batch, signal?: AbortSignal): Promise<UnitReport>;
   finish(): Promise<NodeGradient>;
+  /** `finish` where the device encodes by itself: fewer bytes to read back. */
+  finishEncoded?(codec: Codec): Promise<EncodedNode>;
   /** Forgets the sums; the executor can start another node. */
   abandon(): void;
 }

@@ -52,6 +52,12 @@ export function createMemory(device: GPUDevice): Memory {
       const [refused, exhausted] = [await device.popErrorScope(), await device.popErrorScope()];
       const error = exhausted ?? refused;
       if (!error) return;
+      // What was refused is no buffer: a smaller size may still fit.
+      for (const [name] of grown) {
+        bytes -= buffers.get(name)?.size ?? 0;
+        buffers.get(name)?.destroy();
+        buffers.delete(name);
+      }
       const sizes = grown.map(([name, size]) => `${name} ${Math.ceil(size / 2 ** 20)} MiB`);
       throw new GpuUnavailable(
         "out-of-memory",

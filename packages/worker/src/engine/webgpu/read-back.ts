@@ -2,6 +2,7 @@
 
 import { u24 } from "@swarmvit/shared/random";
 import { GpuUnavailable } from "./device.ts";
+import { createFixedDispatch } from "./fixed-dispatch.ts";
 import type { Kernel } from "./kernel.ts";
 import { CANARY_SITE, canaryKernel } from "./kernels/sums.ts";
 import type { Pipelines } from "./pipelines.ts";
@@ -36,22 +37,12 @@ export async function createReadBack(
     size: HEAD,
     usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
   });
-  const block = device.createBuffer({
-    size: HEAD,
-    usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-  });
-  device.queue.writeBuffer(block, 0, new Uint32Array([1]));
-  const group = device.createBindGroup({
-    layout: pipelines.layout(kernel),
-    entries: [block, unit, canary].map((buffer, binding) => ({ binding, resource: { buffer } })),
-  });
+  const mark = createFixedDispatch(device, pipelines, kernel, [1], [unit, canary]);
   let lengths: number[] = [];
   return {
     encode(encoder, regions) {
       const pass = encoder.beginComputePass();
-      pass.setPipeline(pipelines.pipeline(kernel));
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(1);
+      mark.record(pass);
       pass.end();
       encoder.copyBufferToBuffer(canary, 0, staging, 0, HEAD);
       let at = HEAD;
@@ -63,7 +54,11 @@ export async function createReadBack(
     },
     async read(token) {
       const total = lengths.reduce((sum, length) => sum + length, HEAD);
-      await staging.mapAsync(GPUMapMode.READ, 0, total);
+      try {
+        await staging.mapAsync(GPUMapMode.READ, 0, total);
+      } catch (error) {
+        throw new GpuUnavailable("lost", `the GPU went away before it answered: ${error}`);
+      }
       const mapped = staging.getMappedRange(0, total);
       const seen = new Float32Array(mapped, 0, 1)[0];
       let at = HEAD;
@@ -82,7 +77,8 @@ export async function createReadBack(
       return results;
     },
     close() {
-      for (const buffer of [staging, canary, block]) buffer.destroy();
+      for (const buffer of [staging, canary]) buffer.destroy();
+      mark.close();
     },
   };
 }
