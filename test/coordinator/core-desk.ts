@@ -3,9 +3,11 @@
 import type { CoreEvent, Effect } from "@swarmvit/coordinator/core/messages";
 import type { SessionOptions } from "@swarmvit/coordinator/core/options";
 import { openSession, type Session } from "@swarmvit/coordinator/core/session";
+import { toyMac } from "@swarmvit/coordinator/simulate/chance";
+import { tinySession } from "@swarmvit/coordinator/simulate/tiny-run";
+import { initialState, namesOf } from "@swarmvit/coordinator/simulate/vectors";
 import type { Report } from "@swarmvit/shared/frame";
 import { type Lease, PROTOCOL_VERSION } from "@swarmvit/shared/protocol";
-import { simulatedOptions } from "./simulator.ts";
 
 export interface Desk {
   readonly session: Session;
@@ -27,8 +29,23 @@ export interface Desk {
 
 const REPORT: Report = { loss: 2, top1: 1, top5: 2, computeMs: 1 };
 
+/** Options of a run of one epoch that starts anew. */
+export function deskOptions(units: number, more: Partial<SessionOptions> = {}): SessionOptions {
+  let ids = 0;
+  return {
+    ...tinySession(units, 1),
+    start: namesOf(initialState("tiny", "f32")),
+    tools: {
+      mac: (text) => toyMac(1, text),
+      freshId: () => toyMac(2, `${ids++}`).slice(0, 16),
+    },
+    startedAt: 1_000_000,
+    ...more,
+  };
+}
+
 export function openDesk(units = 4, more: Partial<SessionOptions> = {}): Desk {
-  const session = openSession(simulatedOptions(units, 1, 1, more));
+  const session = openSession(deskOptions(units, more));
   const held = new Map<number, { to: string; lease: Lease }>();
   let requests = 0;
   const desk: Desk = {

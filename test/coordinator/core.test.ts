@@ -1,10 +1,12 @@
 import type { Effect } from "@swarmvit/coordinator/core/messages";
 import { openSession } from "@swarmvit/coordinator/core/session";
+import { NO_FAULTS } from "@swarmvit/coordinator/simulate/faults";
+import { runSwarm } from "@swarmvit/coordinator/simulate/swarm";
+import { TINY_PLAN } from "@swarmvit/coordinator/simulate/tiny-run";
+import { wildSwarm } from "@swarmvit/coordinator/simulate/wild";
 import { openPlanner } from "@swarmvit/shared/planner";
 import { describe, expect, test } from "vitest";
-import { answerOf, openDesk } from "./core-desk.ts";
-import { PLAN, simulate, simulatedOptions } from "./simulator.ts";
-import { NO_FAULTS } from "./simulator-volunteer.ts";
+import { answerOf, deskOptions, openDesk } from "./core-desk.ts";
 
 const device = {
   executor: "wasm" as const,
@@ -26,7 +28,7 @@ describe("leases", () => {
     const desk = openDesk();
     desk.join();
     desk.work();
-    const { totalSteps } = openPlanner({ ...PLAN, unitCount: 4, epochs: 1 });
+    const { totalSteps } = openPlanner({ ...TINY_PLAN, unitCount: 4, epochs: 1 });
     expect(desk.of("commit").map(({ step }) => step)).toEqual(
       Array.from({ length: totalSteps }, (_, i) => i),
     );
@@ -249,7 +251,7 @@ describe("waiting and the host's wishes", () => {
     expect(desk.of("rollback").length).toBe(1);
     expect(desk.of("forget-step").at(-1)?.step).toBe(2);
     desk.reply = answerOf;
-    const weights = simulatedOptions(2, 1, 1).start;
+    const weights = deskOptions(2).start;
     if ("schema" in weights) throw new Error("new runs start from weights");
     desk.send({ type: "rolled-back", step: 0, weights });
     expect(desk.session.state(desk.now).step).toBe(0);
@@ -285,26 +287,20 @@ describe("waiting and the host's wishes", () => {
 describe("whose fault it is", () => {
   test("a sample that two volunteers cannot decode is struck, and each other used once", () => {
     const undecodable = new Set([5, 17, 60]);
-    const scenario = {
-      seed: 3,
-      volunteers: 3,
-      speeds: [20, 40],
-      want: 2,
-      units: 5,
-      epochs: 2,
-      faults: NO_FAULTS,
-      faultsUntilMs: 0,
-      undecodable,
-    };
     for (const volunteers of [1, 3]) {
-      const outcome = simulate({ ...scenario, volunteers });
+      const wild = wildSwarm(3, 80);
+      const { planner } = wild.session;
+      const outcome = runSwarm({
+        ...wild,
+        ...{ undecodable, faults: NO_FAULTS, reference: undefined },
+        devices: Array.from({ length: volunteers }, () => ({ ...wild.devices[0], honest: true })),
+      });
+      expect(outcome.violations).toEqual([]);
       expect(new Set(outcome.struck)).toEqual(undecodable);
-      const planner = openPlanner({ ...PLAN, unitCount: 5, epochs: 2 });
-      expect(outcome.commits.length).toBe(planner.totalSteps);
-      for (const commit of outcome.commits) {
-        const plan = planner.planStep(commit.step, undecodable)!;
-        expect(commit.samples).toEqual(plan.units.flatMap((unit) => [...unit.samples]));
-      }
+      outcome.samples.forEach((samples, step) => {
+        const plan = planner.planStep(step, undecodable)!;
+        expect(samples).toEqual(plan.units.flatMap((unit) => [...unit.samples]));
+      });
       expect(outcome.state.volunteers.every(({ connected }) => connected)).toBe(true);
     }
   });
@@ -428,7 +424,7 @@ test("the history is paged by a cursor and thinned to 2000 records", () => {
     bytes_out: 0,
     weights: "",
   }));
-  const session = openSession(simulatedOptions(2, 1, 1, { history }));
+  const session = openSession(deskOptions(2, { history }));
   const all = session.history(0);
   expect(all.cursor).toBe(30_000);
   expect(all.records.length).toBeGreaterThan(900);

@@ -6,7 +6,7 @@ import { assignBackups, assignFree, type Candidate, type Workload } from "./assi
 import { openFreeNodes } from "./free-nodes.ts";
 import { backlogOf, grantLease } from "./granting.ts";
 import { boundSpeed, isPromising, rest, type Volunteer } from "./roster.ts";
-import { record, type SessionState } from "./state.ts";
+import { emit, record, type SessionState } from "./state.ts";
 import { costOfUnit, isUnitDone, type Work, wantedAnswers } from "./work.ts";
 
 /** Leases what is free to whoever has room; what nobody gets, or comes too late, is backed up by the idle. */
@@ -91,6 +91,7 @@ export function expireLeases(state: SessionState): void {
     state.work?.poison.avoid(entry.first, entry.end, entry.volunteer);
     const volunteer = state.roster.get(entry.volunteer);
     if (!volunteer) continue;
+    if (!volunteer.connected) emit(state, { type: "drop-upload", lease: entry.id.lease });
     volunteer.expired++;
     boundSpeed(volunteer, entry.cost, state.now - entry.issuedAt);
     rest(volunteer, state.now, 5000, true);

@@ -91,8 +91,11 @@ export function leave(state: SessionState, id: string): void {
   const volunteer = state.roster.get(id);
   if (!volunteer) return;
   volunteer.want = 0;
-  for (const entry of state.book.of(id))
-    if (entry.state === "open") state.book.close(entry, "EXPIRED");
+  for (const entry of state.book.of(id)) {
+    if (entry.state !== "open") continue;
+    state.book.close(entry, "EXPIRED");
+    emit(state, { type: "drop-upload", lease: entry.id.lease });
+  }
   depart(state, volunteer);
 }
 
@@ -100,7 +103,11 @@ export function leave(state: SessionState, id: string): void {
 export function disconnected(state: SessionState, id: string): void {
   const volunteer = state.roster.get(id);
   if (!volunteer) return;
-  for (const entry of state.book.of(id)) entry.lateAt = Math.min(entry.lateAt, state.now);
+  for (const entry of state.book.of(id)) {
+    entry.lateAt = Math.min(entry.lateAt, state.now);
+    if (entry.state === "open" && entry.expired)
+      emit(state, { type: "drop-upload", lease: entry.id.lease });
+  }
   depart(state, volunteer, "the connection was lost");
 }
 

@@ -116,7 +116,15 @@ export function strikeSample(state: SessionState, sample: number): void {
   const { work } = state;
   if (!work) return;
   const struck = work.kind === "gradient" ? state.struck : state.struckValidation;
-  if (struck.has(sample)) return;
+  if (struck.has(sample)) {
+    // It is still asked for: its unit has nothing else, and the host resumed all the same.
+    divergeAtUnit(
+      state,
+      work,
+      work.units.findIndex(({ samples }) => samples.includes(sample)),
+    );
+    return;
+  }
   struck.add(sample);
   const split = work.kind === "gradient" ? "training" : "validation";
   recordEvent(state, "struck", `${split} sample ${sample} cannot be decoded and is left out`);
@@ -127,10 +135,7 @@ export function strikeSample(state: SessionState, sample: number): void {
       if (!plan || work.assembly.isUnitDone(unit.index)) continue;
       const replanned = plan.units[unit.index];
       if (replanned.samples.includes(sample)) {
-        diverge(
-          state,
-          `no sample of unit ${unit.index} in step ${work.step + 1} can be decoded: mend the data set and restart`,
-        );
+        divergeAtUnit(state, work, unit.index);
         return;
       }
       work.units[unit.index] = replanned;
@@ -147,6 +152,13 @@ export function strikeSample(state: SessionState, sample: number): void {
     for (const entry of [...state.book.standing()])
       if (entry.first <= unit.index && unit.index < entry.end) revokeLease(state, entry, "STALE");
   }
+}
+
+function divergeAtUnit(state: SessionState, work: Work, unit: number): void {
+  diverge(
+    state,
+    `no sample of unit ${unit} in step ${work.step + 1} can be decoded: mend the data set and restart`,
+  );
 }
 
 function voidLeases(state: SessionState): void {

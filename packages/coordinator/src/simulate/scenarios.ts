@@ -1,0 +1,112 @@
+/** Swarms as people have them: how would my run go with this many volunteers of this mix? */
+
+import { frameBytes } from "@swarmvit/shared/frame";
+import { type SizeTuple, sizeTable } from "@swarmvit/shared/multiscale";
+import { parameterTable } from "@swarmvit/shared/parameters";
+import { openPlanner } from "@swarmvit/shared/planner";
+import { NO_FAULTS } from "./faults.ts";
+import { megabits } from "./link.ts";
+import type { SwarmConfig } from "./swarm.ts";
+import { RUN_ID } from "./tiny-run.ts";
+import type { DeviceModel } from "./volunteer.ts";
+
+export interface Scenario {
+  readonly upMegabits: number;
+  readonly downMegabits: number;
+  readonly latencyMs: number;
+  /** What a unit takes at speed 1. */
+  readonly unitMs: number;
+  /** Between opening the link and the first word. */
+  readonly joinMs: number;
+}
+
+export const SCENARIOS = {
+  lan: { upMegabits: 100, downMegabits: 100, latencyMs: 5, unitMs: 250, joinMs: 3000 },
+  home: { upMegabits: 10, downMegabits: 50, latencyMs: 50, unitMs: 1000, joinMs: 3000 },
+} as const satisfies Record<string, Scenario>;
+
+export type ScenarioName = keyof typeof SCENARIOS;
+
+export interface ScenarioOptions {
+  readonly scenario: ScenarioName;
+  readonly workers: number;
+  readonly steps: number;
+  /** Share of the volunteers replaced each minute. */
+  readonly churn: number;
+  readonly seed: number;
+  /** Speeds of the volunteers, in turn; 1 is the scenario's unit time. */
+  readonly speeds: readonly number[];
+  /** Units of a step; 8 a volunteer unless told. */
+  readonly units?: number;
+  readonly classes: number;
+}
+
+const UNITS_A_VOLUNTEER = 8;
+/** A unit holds this many images of 256x256, or fewer larger ones. */
+const UNIT_SIZE = 8;
+const VARIANT = "xxs";
+/** Times that the coordinator's own work takes on XXS, as bench/coordinator.ts measures them. */
+const COSTS = { verifyMs: 1, addMs: 0.5, commitMs: 12, checkpointMs: 50 };
+/** The decimals of a unit's time that differ from unit to unit on one device. */
+const JITTER = 0.02;
+
+/** The swarm that the options describe, counted and not computed. */
+export function scenarioSwarm(options: ScenarioOptions): SwarmConfig {
+  const { scenario, workers, steps, seed, speeds, churn, classes } = options;
+  const { upMegabits, downMegabits, latencyMs, unitMs, joinMs } = SCENARIOS[scenario];
+  const unitCount = options.units ?? UNITS_A_VOLUNTEER * workers;
+  const sizes = sizesOf();
+  const unitPixels =
+    sizes.reduce((sum, { height, width, batch }) => sum + height * width * batch, 0) / sizes.length;
+  const devices = Array.from({ length: workers }, (_, i): DeviceModel => {
+    const speed = speeds[i % speeds.length];
+    return {
+      name: `×${speed}`,
+      speed: (speed * unitPixels) / unitMs,
+      ...{ want: 2, jitter: JITTER, memoryBytes: 0, honest: true, latencyMs },
+      upBytesPerMs: megabits(upMegabits),
+      downBytesPerMs: megabits(downMegabits),
+    };
+  });
+  const largest = Math.max(...sizes.map(({ batch }) => batch));
+  const perShard = 512;
+  const shards = Array.from(
+    { length: Math.ceil((unitCount * largest * (steps + 1)) / perShard) },
+    (_, i) => ({ first: i * perShard, count: perShard, sha256: `shard-${i}`, bytes: 1 }),
+  );
+  const planner = openPlanner({ seed, unitCount, sizes, oneSize: false, shards, epochs: 1 });
+  const table = parameterTable(VARIANT, classes);
+  const contribution = frameBytes("gradient", "f16", table);
+  return {
+    ...{ seed, devices, unitCount, churn, joinMs, costs: COSTS },
+    ...{ arithmetic: "counted", codec: "f16", faults: NO_FAULTS, faultsUntilStep: 0 },
+    session: {
+      run: {
+        ...{ id: RUN_ID, name: "simulated", model: "mobilevit_xxs", variant: VARIANT },
+        ...{ classes: [], dataset: "simulated", samples: planner.epochSamples, codec: "f16" },
+        ...{ smoothing: 0.1, dropout: 0, headDropout: 0, parameterCount: table.parameterCount },
+        augment: { cropScale: [0.5, 1], cropRatio: [0.75, 1.33], flip: true, evalResize: 1 },
+        sizes,
+      },
+      planner,
+      schedule: {
+        ...{ lr: 0.002, minLr: 0.00002, warmupLr: 0.0001, warmupSamples: 20 },
+        ...{ totalSamples: planner.totalSamples, granularity: "sample" },
+        epochSamples: planner.epochSamples,
+      },
+      ...{ epochs: 1, minWorkers: 1, leaseSeconds: 30, maxSteps: steps, shards, config: {} },
+      validation: { shards: [], height: 256, width: 256, unitSamples: 8 },
+      frameBytes: () => contribution,
+    },
+    chunkBytes: Number.MAX_SAFE_INTEGER,
+    weightsBytes: 4 * table.parameterCount,
+    deltaBytes: contribution,
+  };
+}
+
+function sizesOf(): SizeTuple[] {
+  return sizeTable({
+    ...{ baseHeight: 256, baseWidth: 256, unitSize: UNIT_SIZE, count: 5, divisor: 32 },
+    ...{ minHeight: 160, maxHeight: 320, minWidth: 160, maxWidth: 320, semantics: "formula" },
+  });
+}
