@@ -1,5 +1,6 @@
 /** Swarms as people have them: how would my run go with this many volunteers of this mix? */
 
+import { encodedGradientBytes } from "@swarmvit/shared/codec";
 import { frameBytes } from "@swarmvit/shared/frame";
 import { type SizeTuple, sizeTable } from "@swarmvit/shared/multiscale";
 import { parameterTable } from "@swarmvit/shared/parameters";
@@ -76,14 +77,15 @@ export function scenarioSwarm(options: ScenarioOptions): SwarmConfig {
   );
   const planner = openPlanner({ seed, unitCount, sizes, oneSize: false, shards, epochs: 1 });
   const table = parameterTable(VARIANT, classes);
-  const contribution = frameBytes("gradient", "f16", table);
+  const contribution = frameBytes("gradient", "int8", table);
+  const delta = encodedGradientBytes("int8", table);
   return {
     ...{ seed, devices, unitCount, churn, joinMs, costs: COSTS },
-    ...{ arithmetic: "counted", codec: "f16", faults: NO_FAULTS, faultsUntilStep: 0 },
+    ...{ arithmetic: "counted", codec: "int8", faults: NO_FAULTS, faultsUntilStep: 0 },
     session: {
       run: {
         ...{ id: RUN_ID, name: "simulated", model: "mobilevit_xxs", variant: VARIANT },
-        ...{ classes: [], dataset: "simulated", samples: planner.epochSamples, codec: "f16" },
+        ...{ classes: [], dataset: "simulated", samples: planner.epochSamples, codec: "int8" },
         ...{ smoothing: 0.1, dropout: 0, headDropout: 0, parameterCount: table.parameterCount },
         augment: { cropScale: [0.5, 1], cropRatio: [0.75, 1.33], flip: true, evalResize: 1 },
         sizes,
@@ -100,7 +102,7 @@ export function scenarioSwarm(options: ScenarioOptions): SwarmConfig {
     },
     chunkBytes: Number.MAX_SAFE_INTEGER,
     weightsBytes: 4 * table.parameterCount,
-    deltaBytes: contribution,
+    deltaBytes: delta,
   };
 }
 

@@ -8,18 +8,13 @@ import type { Codec } from "@swarmvit/shared/codec";
 import { FrameError, type FrameId, type Report } from "@swarmvit/shared/frame";
 import { hash32 } from "@swarmvit/shared/random";
 import { type Node, nodeKey, unitRange } from "@swarmvit/shared/tree";
-import {
-  addVectors,
-  allFinite,
-  averageGradient,
-  gradientNorm,
-  updateStatistics,
-} from "../core/average.ts";
-import { emaMomentum, stepEma } from "../core/ema.ts";
+import { addVectors, allFinite, averageGradient, gradientNorm } from "../core/average.ts";
+import { emaMomentum } from "../core/ema.ts";
 import type { CoreEvent, CoreSnapshot, Effect, PublishedWeights } from "../core/messages.ts";
-import { ADAMW_DEFAULTS, biasCorrections, stepAdamW } from "../core/optimizer.ts";
+import { ADAMW_DEFAULTS, biasCorrections } from "../core/optimizer.ts";
 import type { Uploads } from "../server/uploads.ts";
-import { initialVectorState, publishWeights, type VectorState } from "../vectors/vector-state.ts";
+import { applyUpdate } from "../vectors/step-update.ts";
+import { initialVectorState, type VectorState } from "../vectors/vector-state.ts";
 import { verifyContribution } from "../vectors/verify-contribution.ts";
 import type { Chance } from "./chance.ts";
 import type { Clock } from "./clock.ts";
@@ -135,17 +130,11 @@ export function applyStep(
   averageGradient(gradient, samples);
   const gradNorm = gradientNorm(gradient);
   if (!(gradNorm < 1e19) || !allFinite(statistics)) return { gradNorm, finite: false };
-  state.steps++;
-  const t = state.steps;
-  if (gradient.length > 0)
-    stepAdamW(state, gradient, TINY_TABLE.parameters, OPTIMIZER, {
-      lr,
-      ...biasCorrections(OPTIMIZER, t),
-    });
-  updateStatistics(state.statistics, statistics, samples);
-  stepEma(state.emaWeights, state.weights, emaMomentum(t, "small"));
-  stepEma(state.emaStatistics, state.statistics, emaMomentum(t, "small"));
-  publishWeights(codec, state.weights, state.published);
+  const t = state.steps + 1;
+  const scalars = { samples, lr, emaMomentum: emaMomentum(t, "small") };
+  const update = { gradient, statistics, ...scalars, ...biasCorrections(OPTIMIZER, t) };
+  if (gradient.length > 0) applyUpdate(state, TINY_TABLE, codec, OPTIMIZER, update);
+  else state.steps = t;
   return { gradNorm, finite: true };
 }
 

@@ -1,5 +1,6 @@
 /** Swarms in which everything may go wrong, one for each seed. */
 
+import { CODECS, type Codec } from "@swarmvit/shared/codec";
 import { frameBytes } from "@swarmvit/shared/frame";
 import { openChance } from "./chance.ts";
 import { type Faults, NO_FAULTS } from "./faults.ts";
@@ -13,10 +14,11 @@ const MOST_UNITS = 9;
 const SPEEDS = [5, 10, 20, 40];
 
 /** Sessions and their weights by the units of a step: they are the same for every seed. */
-const sessions = new Map<number, ReturnType<typeof openWildSession>>();
+const sessions = new Map<string, ReturnType<typeof openWildSession>>();
 
-function openWildSession(units: number, steps: number) {
-  const session = tinySession(units, EPOCHS, (kind) => frameBytes(kind, "f32", TINY_TABLE));
+function openWildSession(units: number, steps: number, codec: Codec) {
+  const tiny = tinySession(units, EPOCHS, (kind) => frameBytes(kind, codec, TINY_TABLE));
+  const session = { ...tiny, run: { ...tiny.run, codec } };
   const reference = referenceRun(session.planner, session.schedule, units, steps);
   return { session, reference };
 }
@@ -25,8 +27,9 @@ function openWildSession(units: number, steps: number) {
 export function wildSwarm(seed: number, steps: number): SwarmConfig {
   const chance = openChance(seed ^ 0x5eed);
   const unitCount = 1 + chance.below(MOST_UNITS);
-  const key = unitCount * 1e6 + steps;
-  const shared = sessions.get(key) ?? openWildSession(unitCount, steps);
+  const codec = CODECS[Math.max(0, chance.below(9) - 6)];
+  const key = `${unitCount} ${steps} ${codec}`;
+  const shared = sessions.get(key) ?? openWildSession(unitCount, steps, codec);
   sessions.set(key, shared);
   const speeds = SPEEDS.slice(chance.below(SPEEDS.length));
   const want = 1 + chance.below(3);
@@ -45,14 +48,14 @@ export function wildSwarm(seed: number, steps: number): SwarmConfig {
   const undecodable = chance.happens(0.1) ? new Set([chance.below(103)]) : undefined;
   const { session, reference } = shared;
   return {
-    ...{ seed, devices, arithmetic: "tiny", codec: "f32", unitCount, joinMs: 0, churn: 0 },
+    ...{ seed, devices, arithmetic: "tiny", codec, unitCount, joinMs: 0, churn: 0 },
     costs: { verifyMs: 5, addMs: 5, commitMs: 10, checkpointMs: 20 },
     session: { ...session, maxSteps: steps, evalEvery: Math.ceil(steps / 2) },
     ...{ faults, faultsUntilStep: Math.floor(0.95 * steps), undecodable },
-    uploadBudget: 4 * frameBytes("gradient", "f32", TINY_TABLE),
+    uploadBudget: 4 * frameBytes("gradient", codec, TINY_TABLE),
     ...{ chunkBytes: 64, weightsBytes: 36, deltaBytes: 9 },
-    // A struck sample changes what is trained on.
-    reference: undecodable ? undefined : (commits) => reference[commits],
+    // A struck sample changes what is trained on, and a lossy codec how sums are rounded.
+    reference: undecodable || codec !== "f32" ? undefined : (commits) => reference[commits],
   };
 }
 
