@@ -3,11 +3,11 @@
  * the lines of peer-process.ts.
  */
 
+import { profileWebgpu } from "@swarmvit/worker/bench/profile-webgpu";
+import { modelOf, openRounds, type UnitSize } from "@swarmvit/worker/bench/unit";
 import { createTfjsExecutor } from "@swarmvit/worker/engine/tfjs/executor";
 import { openDevice } from "@swarmvit/worker/engine/webgpu/device";
 import { createWebgpuExecutor } from "@swarmvit/worker/engine/webgpu/executor";
-import { executorRounds, modelOf } from "./executor-rounds.ts";
-import type { UnitSize } from "./peer.ts";
 
 interface Host {
   readonly Deno: {
@@ -21,11 +21,16 @@ const { Deno } = globalThis as unknown as Host;
 const [name, json] = Deno.args;
 const unit = JSON.parse(json) as UnitSize;
 const begunAt = performance.now();
-const { round, ...hello } = await executorRounds(await open(), unit, begunAt);
-console.log(JSON.stringify(hello));
+const { round, ...hello } = await openRounds(await open(), unit, begunAt);
+console.log(JSON.stringify({ ...hello, profiles: name === "webgpu" }));
 for await (const chunk of Deno.stdin.readable)
-  for (const byte of chunk) if (byte === 10) console.log(await round());
+  for (const line of new TextDecoder().decode(chunk).split("\n").filter(Boolean))
+    console.log(JSON.stringify(line === "profile" ? await profile() : await round()));
 Deno.exit();
+
+async function profile() {
+  return profileWebgpu(unit, await openDevice());
+}
 
 async function open() {
   if (name === "tfjs-webgpu") return createTfjsExecutor(modelOf(unit), "webgpu");

@@ -1,7 +1,7 @@
 /**
  * One unit after the other in jax-js, jitted: loss and all gradients. In Node or in Deno.
  *
- * Arguments: FOLDER DEVICE SIZE BATCH CLASSES, where FOLDER holds mvit_jax.mjs and its packages.
+ * Arguments: FOLDER DEVICE EXTENT BATCH CLASSES, where FOLDER holds mvit_jax.mjs and its packages.
  * Speaks the lines of peer-process.ts.
  */
 

@@ -1,11 +1,21 @@
 /**
- * A peer in a process of its own. It writes one line `{"description", "firstMs"}` when its first
- * unit is done, and then, for every line it reads, the milliseconds of one more unit.
+ * A peer in a process of its own. It writes one line `{"description", "firstMs"}` (and "counts", and
+ * "profiles" if it can) when its first unit is done, and then, for every line "go" that it reads, the
+ * milliseconds of one more unit; for "profile", where the time goes.
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import type { Profile } from "@swarmvit/worker/bench/profile";
+import { NO_COUNTS, type UnitCounts } from "@swarmvit/worker/bench/unit";
 import { PeerMissing, type RunningPeer } from "./peer.ts";
+
+interface Hello {
+  readonly description: string;
+  readonly firstMs: number;
+  readonly counts?: UnitCounts;
+  readonly profiles?: boolean;
+}
 
 export interface PeerCommand {
   readonly command: string;
@@ -43,14 +53,17 @@ export async function talkTo(child: ChildProcessWithoutNullStreams): Promise<Run
       } catch {}
     }
   };
-  const hello = (await answer()) as { description: string; firstMs: number } | { missing: string };
+  const hello = (await answer()) as Hello | { missing: string };
   if ("missing" in hello) throw new PeerMissing(hello.missing);
+  const ask = async (line: string) => {
+    child.stdin.write(`${line}\n`);
+    return answer();
+  };
+  const { description, firstMs, counts = NO_COUNTS, profiles } = hello;
   return {
-    ...hello,
-    async round() {
-      child.stdin.write("go\n");
-      return (await answer()) as number;
-    },
+    ...{ description, firstMs, counts },
+    round: async () => (await ask("go")) as number,
+    ...(profiles && { profile: async () => (await ask("profile")) as Profile }),
     async close() {
       child.stdin.end();
       await ended.catch(() => {});

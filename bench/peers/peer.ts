@@ -4,17 +4,13 @@
  * several peers can be interleaved and a busy machine disturbs all of them alike.
  */
 
-import type { VariantName } from "@swarmvit/shared/variants";
-
-/** One unit, with 1,000 classes. */
-export interface UnitSize {
-  readonly variant: VariantName;
-  readonly size: number;
-  readonly batch: number;
-}
+import type { Profile } from "@swarmvit/worker/bench/profile";
+import type { Rounds, UnitSize } from "@swarmvit/worker/bench/unit";
 
 export interface Peer {
   readonly name: string;
+  /** The `tfjs` executor on the same device, by name: what it is compared with. */
+  readonly tfjs?: string;
   /**
    * Loads, compiles and computes the first unit. Throws `PeerMissing` where the peer is not
    * installed or cannot compute this unit.
@@ -22,18 +18,10 @@ export interface Peer {
   start(unit: UnitSize): Promise<RunningPeer>;
 }
 
-export interface RunningPeer {
-  /** What computes, in words. */
-  readonly description: string;
-  /** Milliseconds of the first unit, with everything that happens only once. */
-  readonly firstMs: number;
-  /** Milliseconds of one more unit. */
-  round(): Promise<number>;
-  close(): Promise<void>;
+export interface RunningPeer extends Rounds {
+  /** Where a unit's time goes, by kind of operation; own executors only. */
+  profile?(): Promise<Profile>;
 }
 
 /** The peer cannot be had here; the message says what to install or set. */
 export class PeerMissing extends Error {}
-
-/** Classes of the head, for every peer. */
-export const CLASSES = 1000;

@@ -1,5 +1,6 @@
 /**
- * The peers by name. PyTorch and jax-js are no dependencies of this project: the environment says
+ * The peers by name: those on webgpu run in Deno on lavapipe, or in an installed browser on SwiftShader
+ * (on its own GPU with BENCH_GPU=1). PyTorch and jax-js are no dependencies of this project: the environment says
  * where they are.
  *
  *   PEER_TORCH   folder with mobilevit_torch.py (class MobileViT)
@@ -13,25 +14,31 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { profileWasm } from "@swarmvit/worker/bench/profile-wasm";
+import { CLASSES, modelOf, openRounds, type UnitSize } from "@swarmvit/worker/bench/unit";
 import { createTfjsExecutor } from "@swarmvit/worker/engine/tfjs/executor";
 import { createWasmExecutor } from "@swarmvit/worker/engine/wasm/executor";
 import { loadModuleFromDisk } from "@swarmvit/worker/engine/wasm/modules-node";
 import { bundle } from "../../test/support/bundle.ts";
 import { findDeno, LAVAPIPE } from "../../test/support/deno.ts";
-import { executorRounds, modelOf } from "./executor-rounds.ts";
-import { CLASSES, type Peer, PeerMissing, type RunningPeer, type UnitSize } from "./peer.ts";
+import { type ChromiumPeer, startInChromium } from "./chromium.ts";
+import { type Peer, PeerMissing, type RunningPeer } from "./peer.ts";
 import { openPeerProcess, talkTo } from "./peer-process.ts";
 
-/** Every peer, the own executors first. Those on webgpu run in Deno on lavapipe. */
+/** Every peer, the own executors first. */
 export const PEERS: readonly Peer[] = [
   ownWasm("wasm", 1),
   ownWasm("wasm-2-threads", 2),
   ownWasm("wasm-relaxed", 1, true),
-  inDeno("webgpu"),
   { name: "tfjs-wasm", start: (unit) => tfjs("wasm", unit) },
+  inDeno("webgpu"),
   inDeno("tfjs-webgpu"),
+  inChromium("webgpu-chromium", "tfjs-webgpu-chromium"),
+  inChromium("wasm-chromium"),
+  inChromium("tfjs-webgpu-chromium"),
   torch("torch", 1),
   torch("torch-2-threads", 2),
+  torch("torch-cuda", 1, "cuda"),
   jaxJs("jax-js-wasm", "wasm"),
   jaxJs("jax-js-webgpu", "webgpu"),
 ];
@@ -46,28 +53,35 @@ export function peerNamed(name: string): Peer {
 function ownWasm(name: string, threads: number, relaxed = false): Peer {
   return {
     name,
+    tfjs: "tfjs-wasm",
     async start(unit) {
       const begunAt = performance.now();
       const options = { loadModule: loadModuleFromDisk, threads, relaxed };
-      return executorRounds(await createWasmExecutor(modelOf(unit), options), unit, begunAt);
+      const executor = await createWasmExecutor(modelOf(unit), options);
+      const rounds = await openRounds(executor, unit, begunAt);
+      if (name !== "wasm") return rounds;
+      return { ...rounds, profile: () => profileWasm(unit, loadModuleFromDisk) };
     },
   };
 }
 
 async function tfjs(backend: "wasm", unit: UnitSize): Promise<RunningPeer> {
   const begunAt = performance.now();
-  return executorRounds(await createTfjsExecutor(modelOf(unit), backend), unit, begunAt);
+  return openRounds(await createTfjsExecutor(modelOf(unit), backend), unit, begunAt);
 }
 
-function torch(name: string, threads: number): Peer {
+function torch(name: string, threads: number, device = "cpu"): Peer {
   return {
     name,
-    async start({ variant, size, batch }) {
+    async start({ variant, height, width, batch }) {
       const folder = folderOf("PEER_TORCH", "mobilevit_torch.py");
       const driver = fileURLToPath(new URL("torch-driver.py", import.meta.url));
       return openPeerProcess({
         command: process.env.PEER_PYTHON ?? "python3",
-        args: [driver, folder, variant, ...[size, batch, CLASSES].map(String)],
+        args: [
+          ...[driver, folder, variant, ...[height, width, batch, CLASSES].map(String)],
+          ...["--device", device],
+        ],
         // glibc's default thresholds return memory to the system after every step
         env: {
           OMP_NUM_THREADS: String(threads),
@@ -84,11 +98,12 @@ function torch(name: string, threads: number): Peer {
 function jaxJs(name: string, device: "wasm" | "webgpu"): Peer {
   return {
     name,
-    async start({ variant, size, batch }) {
-      if (variant !== "xxs") throw new PeerMissing("this jax-js model is XXS only");
+    async start({ variant, height, width, batch }) {
+      if (variant !== "xxs" || height !== width)
+        throw new PeerMissing("this jax-js model is XXS on square images only");
       const folder = folderOf("PEER_JAX_JS", "mvit_jax.mjs");
       const driver = fileURLToPath(new URL("jax-driver.mjs", import.meta.url));
-      const args = [driver, folder, device, ...[size, batch, CLASSES].map(String)];
+      const args = [driver, folder, device, ...[height, batch, CLASSES].map(String)];
       if (device === "wasm") return openPeerProcess({ command: process.execPath, args });
       return openPeerProcess({
         command: denoOrMissing(),
@@ -102,6 +117,7 @@ function jaxJs(name: string, device: "wasm" | "webgpu"): Peer {
 function inDeno(name: "webgpu" | "tfjs-webgpu"): Peer {
   return {
     name,
+    tfjs: name === "webgpu" ? "tfjs-webgpu" : undefined,
     async start(unit) {
       const deno = denoOrMissing();
       const code = await bundle(fileURLToPath(new URL("deno-driver.ts", import.meta.url)));
@@ -125,6 +141,10 @@ function inDeno(name: "webgpu" | "tfjs-webgpu"): Peer {
       }
     },
   };
+}
+
+function inChromium(name: ChromiumPeer, tfjs?: ChromiumPeer): Peer {
+  return { name, tfjs, start: (unit) => startInChromium(name, unit) };
 }
 
 function folderOf(variable: string, file: string): string {

@@ -20,6 +20,8 @@ export interface Addresses {
 
 export interface Program {
   readonly words: Int32Array;
+  /** For each operation of the graph, its first word. */
+  readonly starts: readonly number[];
   /** Bytes of parts that the program uses. */
   readonly partsBytes: number;
   /** Bytes of scratch memory that each thread needs. */
@@ -41,6 +43,8 @@ export interface Lowering {
   optional(id: ValueId | undefined): number;
   packed(weight: ValueId, form: PackedForm): number;
   readonly zeros: number;
+  /** Notes that the next operation's commands follow. */
+  begin(): void;
   /** Appends a command; the index of its first word. */
   command(name: CommandName, tasks: number, ...args: number[]): number;
   /** Addresses of consecutive regions of parts, valid until the next call. */
@@ -63,6 +67,7 @@ const SUM_BLOCK = 4096;
 /** Starts an empty program. */
 export function createLowering(graph: Graph, addresses: Addresses): Lowering {
   const words: number[] = [];
+  const starts: number[] = [];
   const seeds: { word: number; site: string }[] = [];
   let partsBytes = 0;
   let scratchBytes = 256;
@@ -94,6 +99,7 @@ export function createLowering(graph: Graph, addresses: Addresses): Lowering {
     optional: (id) => (id === undefined ? 0 : addresses.value(id)),
     packed: (weight, form) => addresses.packed(weight, form),
     zeros: addresses.zeros,
+    begin: () => void starts.push(words.length),
     command,
     parts,
     scratch(floats) {
@@ -111,7 +117,7 @@ export function createLowering(graph: Graph, addresses: Addresses): Lowering {
         });
       return { places, finish };
     },
-    finish: () => ({ words: Int32Array.from(words), partsBytes, scratchBytes, seeds }),
+    finish: () => ({ words: Int32Array.from(words), starts, partsBytes, scratchBytes, seeds }),
   };
 }
 

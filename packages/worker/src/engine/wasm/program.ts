@@ -17,6 +17,7 @@ import { COMMANDS, type CommandName } from "./opcodes.ts";
 export function lower(graph: Graph, addresses: Addresses): Program {
   const lowering = createLowering(graph, addresses);
   for (const operation of graph.operations) {
+    lowering.begin();
     if (isProduct(operation)) lowerProduct(operation, lowering);
     else if (isNorm(operation)) lowerNorm(operation, lowering);
     else lowerOther(operation, lowering);

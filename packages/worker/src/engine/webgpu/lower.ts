@@ -1,7 +1,7 @@
 /** Lowers a planned graph to dispatches: which kernels compute it, on what, in which order. */
 
 import { dropoutThreshold, fnv1a32 } from "@swarmvit/shared/random";
-import type { Operation, ValueId } from "../graph.ts";
+import type { Operation, OperationKind, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import type { Plan } from "../plan.ts";
 import { widthOf } from "./kernel.ts";
@@ -47,15 +47,27 @@ import {
 } from "./lower-products.ts";
 import { type Lowering, startLowering } from "./lowering.ts";
 
+export interface Lowered extends Pick<Lowering, "dispatches" | "scratchBytes"> {
+  /** For each dispatch, the kind of operation that asked for it; sums that waited count for the last one. */
+  readonly kinds: readonly OperationKind[];
+}
+
 /** All dispatches of a planned graph, and the scratch memory they need. */
-export function lower(
-  plan: Plan,
-  options: KernelOptions,
-): Pick<Lowering, "dispatches" | "scratchBytes"> {
+export function lower(plan: Plan, options: KernelOptions): Lowered {
   const lowering = startLowering(plan, options);
-  for (const operation of plan.graph.operations) lowerOperation(lowering, operation);
+  const { operations } = plan.graph;
+  const kinds: OperationKind[] = [];
+  const note = ({ op }: Operation) => {
+    while (kinds.length < lowering.dispatches.length) kinds.push(op);
+  };
+  for (const operation of operations) {
+    lowerOperation(lowering, operation);
+    note(operation);
+  }
   lowering.flush();
-  return lowering;
+  note(operations[operations.length - 1]);
+  const { dispatches, scratchBytes } = lowering;
+  return { dispatches, scratchBytes, kinds };
 }
 
 function lowerOperation(l: Lowering, o: Operation): void {

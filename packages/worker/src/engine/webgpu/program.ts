@@ -1,6 +1,6 @@
 /** A lowered graph on a device: parameter blocks, tables, bind groups, and the passes of one unit. */
 
-import type { ValueId } from "../graph.ts";
+import type { OperationKind, ValueId } from "../graph.ts";
 import type { Plan } from "../plan.ts";
 import { type Binding, type Dispatch, invocationsOf } from "./dispatch.ts";
 import type { Kernel } from "./kernel.ts";
@@ -23,6 +23,8 @@ export interface Region {
 export interface Program {
   readonly plan: Plan;
   readonly dispatches: readonly Dispatch[];
+  /** For each dispatch, the kind of its operation. */
+  readonly kinds: readonly OperationKind[];
   /** Bytes that it needs of each shared buffer. */
   readonly needs: ReadonlyMap<BufferName, number>;
   /** Where a planned value lies. */
@@ -41,7 +43,7 @@ export interface Program {
   /** Records some dispatches only, again and again: for measuring kernels one by one. */
   encodeOnly(
     encoder: GPUCommandEncoder,
-    chosen: (dispatch: Dispatch) => boolean,
+    chosen: (dispatch: Dispatch, index: number) => boolean,
     times: number,
   ): void;
   close(): void;
@@ -61,7 +63,7 @@ export interface ProgramHost {
 export function createProgram(plan: Plan, host: ProgramHost): Program {
   const { memory, pipelines } = host;
   const { device } = memory;
-  const { dispatches, scratchBytes } = lower(plan, host.options);
+  const { dispatches, scratchBytes, kinds } = lower(plan, host.options);
   const names = bufferNames(plan);
   const needs = neededBuffers(plan, scratchBytes);
 
@@ -125,6 +127,7 @@ export function createProgram(plan: Plan, host: ProgramHost): Program {
   return {
     plan,
     dispatches,
+    kinds,
     needs,
     region,
     async prepare() {
@@ -136,7 +139,7 @@ export function createProgram(plan: Plan, host: ProgramHost): Program {
       const pass = encoder.beginComputePass();
       for (let i = 0; i < times; i++)
         dispatches.forEach((dispatch, index) => {
-          if (chosen(dispatch)) record(pass, dispatch, groups[index]);
+          if (chosen(dispatch, index)) record(pass, dispatch, groups[index]);
         });
       pass.end();
     },
