@@ -1,5 +1,6 @@
 // Real storage and vectors over a disk whose power is cut: nothing that was published is ever lost.
 
+import { openChance } from "@swarmvit/coordinator/simulate/chance";
 import { describe, expect, it } from "vitest";
 import { listCheckpoints } from "../../packages/coordinator/src/storage/checkpoint-store.ts";
 import {
@@ -17,7 +18,6 @@ import {
   TINY_TABLE,
   tinySetup,
 } from "../support/tiny-vectors.ts";
-import { openChance } from "./simulator-clock.ts";
 
 const SEEDS = 2000;
 const LIVES = 3;

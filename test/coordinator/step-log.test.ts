@@ -1,5 +1,6 @@
 // The write-ahead log by itself, and replays of it to the same bits.
 
+import { openChance } from "@swarmvit/coordinator/simulate/chance";
 import { describe, expect, it } from "vitest";
 import { openStepLog, readStepLog } from "../../packages/coordinator/src/storage/step-log.ts";
 import {
@@ -8,7 +9,6 @@ import {
 } from "../../packages/coordinator/src/vectors/vector-work.ts";
 import { openSimulatedDisk, type SimulatedDisk } from "../support/simulated-disk.ts";
 import { commitTiny, initializeTiny, TINY_TABLE, tinySetup } from "../support/tiny-vectors.ts";
-import { openChance } from "./simulator-clock.ts";
 
 const LOG = "/run/wal";
 const text = (body: Uint8Array) => Buffer.from(body).toString("utf8");

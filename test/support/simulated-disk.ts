@@ -5,8 +5,8 @@
  */
 
 import { dirname } from "node:path";
+import type { Chance } from "@swarmvit/coordinator/simulate/chance";
 import type { Disk, DiskFile } from "../../packages/coordinator/src/storage/disk.ts";
-import type { Chance } from "../coordinator/simulator-clock.ts";
 
 export interface SimulatedDisk extends Disk {
   /** The power goes at the n-th change from now on; that change is done in part. */
