@@ -91,6 +91,8 @@ export type Operation =
       beta: ValueId;
       mean: ValueId;
       rstd: ValueId;
+      /** The activation's result; only an executor's own fusion gives it. */
+      y?: ValueId;
       dy: ValueId;
       dx: ValueId;
       dgamma: ValueId;
@@ -142,7 +144,7 @@ export type Operation =
       heads: number;
     }
   | { op: "silu"; x: ValueId; y: ValueId }
-  | { op: "siluGrad"; x: ValueId; dy: ValueId; dx: ValueId }
+  | { op: "siluGrad"; x: ValueId; y?: ValueId; dy: ValueId; dx: ValueId } // y as in batchNormGrad
   // [B, H, W, C] ⇄ [4B, (H/2)(W/2), C]; each is the other's gradient
   | { op: "unfold"; x: ValueId; y: ValueId }
   | { op: "fold"; x: ValueId; y: ValueId }

@@ -31,7 +31,7 @@ export function operandsOf(o: Operation): Operands {
       };
     case "batchNormGrad":
       return {
-        reads: [o.x, o.gamma, o.beta, o.mean, o.rstd, o.dy],
+        reads: present(o.x, o.gamma, o.beta, o.mean, o.rstd, o.y, o.dy),
         writes: [o.dx, o.dgamma, o.dbeta],
       };
     case "batchNormEval":
@@ -48,7 +48,7 @@ export function operandsOf(o: Operation): Operands {
     case "attentionGrad":
       return { reads: [o.qkv, o.y, o.logSumExp, o.dy], writes: [o.dqkv] };
     case "siluGrad":
-      return { reads: [o.x, o.dy], writes: [o.dx] };
+      return { reads: present(o.x, o.y, o.dy), writes: [o.dx] };
     case "silu":
     case "unfold":
     case "fold":

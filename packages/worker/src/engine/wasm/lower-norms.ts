@@ -24,7 +24,7 @@ const ACTIVATIONS: Readonly<Record<Activation, number>> = { none: 0, silu: 1, re
 
 /** Appends the commands of a norm. */
 export function lowerNorm(o: NormOperation, lowering: Lowering): void {
-  const { at, channels, command, parts, rows, summed } = lowering;
+  const { at, channels, command, optional, parts, rows, summed } = lowering;
   switch (o.op) {
     case "batchNorm": {
       const [r, c] = [rows(o.x), channels(o.x)];
@@ -79,7 +79,7 @@ export function lowerNorm(o: NormOperation, lowering: Lowering): void {
       command(
         "batchNormGradSums",
         chunks,
-        ...[at(o.x), ...affine, at(o.dy), dz, ...places, ...sizes, act],
+        ...[at(o.x), ...affine, at(o.dy), dz, ...places, ...sizes, act, optional(o.y)],
       );
       finish();
       const moments = [at(o.gamma), at(o.mean), at(o.rstd)];

@@ -37,7 +37,7 @@ export function lowerOther(
       command("silu", Math.ceil(size(o.x) / BLOCK), at(o.x), at(o.y), size(o.x));
       return;
     case "siluGrad": {
-      const places = [at(o.x), at(o.dy), at(o.dx)];
+      const places = [at(o.x), optional(o.y), at(o.dy), at(o.dx)];
       command("siluGrad", Math.ceil(size(o.x) / BLOCK), ...places, size(o.x));
       return;
     }

@@ -5,6 +5,7 @@ import type { Graph, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import { plan } from "../plan.ts";
 import type { RunGraph } from "../run-graph.ts";
+import { keepActivations } from "./fuse.ts";
 import { createMachine, type MachineOptions } from "./machine.ts";
 import { opcode } from "./opcodes.ts";
 import { type PackedForm, packingOf } from "./packing.ts";
@@ -15,7 +16,8 @@ export async function createWasmRunGraph(
   options: MachineOptions,
 ): Promise<{ runGraph: RunGraph; close(): Promise<void> }> {
   const machine = await createMachine(options);
-  const runGraph: RunGraph = async (graph, inputs, seed = 0) => {
+  const runGraph: RunGraph = async (built, inputs, seed = 0) => {
+    const graph = keepActivations(built);
     let end = machine.base;
     const take = (bytes: number) => {
       const start = end;

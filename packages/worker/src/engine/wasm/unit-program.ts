@@ -7,6 +7,7 @@ import type { TensorSpec } from "@swarmvit/shared/parameters";
 import type { Graph, Value, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import { plan } from "../plan.ts";
+import { keepActivations } from "./fuse.ts";
 import type { Program } from "./lowering.ts";
 import type { PackedForm } from "./packing.ts";
 import { lower, zeroBytes } from "./program.ts";
@@ -34,7 +35,8 @@ export interface UnitProgram {
 }
 
 /** Places a graph above the weights. */
-export function createUnitProgram(graph: Graph, weights: WeightMap, threads: number): UnitProgram {
+export function createUnitProgram(built: Graph, weights: WeightMap, threads: number): UnitProgram {
+  const graph = keepActivations(built);
   let end = weights.end;
   const take = (bytes: number) => {
     const start = end;

@@ -8,7 +8,7 @@
 
 import { address, bytes, float, int } from "./command";
 import { ACCUMULATE, packPanel, packRows, tile, ZERO } from "./tile";
-import { exp4, fma, put } from "./vector";
+import { expNegated4, fma, put } from "./vector";
 
 /** Queries whose probabilities are kept at once in the gradient. */
 const QUERIES = 32;
@@ -83,8 +83,8 @@ export function attention(command: usize, task: i32, scratch: usize): void {
     let s1 = s0;
     p = scores;
     for (let j = 0; j < n; j++) {
-      const e0 = exp4(f32x4.mul(f32x4.sub(v128.load(p), m0), scale));
-      const e1 = exp4(f32x4.mul(f32x4.sub(v128.load(p, 16), m1), scale));
+      const e0 = expNegated4(f32x4.mul(f32x4.sub(m0, v128.load(p)), scale));
+      const e1 = expNegated4(f32x4.mul(f32x4.sub(m1, v128.load(p, 16)), scale));
       s0 = f32x4.add(s0, e0);
       s1 = f32x4.add(s1, e1);
       v128.store(p, e0);
@@ -171,8 +171,8 @@ export function attentionGrad(command: usize, task: i32, scratch: usize): void {
         const at = <usize>j * 32;
         const p = chances + at;
         const g = slopes + at;
-        const p0 = exp4(f32x4.sub(f32x4.mul(v128.load(p), scale), l0));
-        const p1 = exp4(f32x4.sub(f32x4.mul(v128.load(p, 16), scale), l1));
+        const p0 = expNegated4(f32x4.sub(l0, f32x4.mul(v128.load(p), scale)));
+        const p1 = expNegated4(f32x4.sub(l1, f32x4.mul(v128.load(p, 16), scale)));
         v128.store(p, p0);
         v128.store(p, p1, 16);
         v128.store(g, f32x4.mul(f32x4.mul(p0, scale), f32x4.sub(v128.load(g), t0)));

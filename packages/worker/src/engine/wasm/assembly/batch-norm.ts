@@ -4,7 +4,7 @@
  */
 
 import { address, bytes, int } from "./command";
-import { fma, put, sigmoid4, siluSlope4 } from "./vector";
+import { fma, put, silu4, siluSlope4 } from "./vector";
 
 const EPSILON = 1e-5;
 /** Floats of a band: channels pass over it one group after the other while it stays in cache. */
@@ -16,7 +16,7 @@ export const RELU = 2;
 
 @inline
 function activate(z: v128, act: i32): v128 {
-  if (act == SILU) return f32x4.mul(z, sigmoid4(z));
+  if (act == SILU) return silu4(z);
   if (act == RELU) return f32x4.pmax(z, f32x4.splat(0));
   return z;
 }
@@ -140,7 +140,8 @@ function applyRows(command: usize, task: i32, act: i32): void {
 /**
  * dz = dy·act'(z), stored, and per chunk Σ dz and Σ dz·x̂ (of beta and gamma).
  * Arguments: x, gamma, beta, mean, rstd, dy, dz, beta's parts [chunk][C], gamma's parts, R, C,
- * rows of a chunk, act. Without an activation dz is dy and nothing is stored.
+ * rows of a chunk, act, y = act(z) (of SiLU only). Without an activation dz is dy and nothing is
+ * stored.
  */
 export function batchNormGradSums(command: usize, task: i32): void {
   const act = int(command, 12);
@@ -171,6 +172,7 @@ function gradSums(command: usize, task: i32, act: i32): void {
       let x = address(command, 0) + offset + at;
       let dy = address(command, 5) + offset + at;
       let dz = address(command, 6) + offset + at;
+      let y = address(command, 13) + offset + at;
       let sum = f32x4.splat(0);
       let product = sum;
       for (let r = 0; r < count; r++) {
@@ -180,7 +182,7 @@ function gradSums(command: usize, task: i32, act: i32): void {
           const z = fma(centred, scale, beta);
           d =
             act == SILU
-              ? f32x4.mul(d, siluSlope4(z))
+              ? f32x4.mul(d, siluSlope4(z, v128.load(y)))
               : v128.and(d, f32x4.gt(z, f32x4.splat(0)));
           put(dz, d, c - i);
         }
@@ -189,6 +191,7 @@ function gradSums(command: usize, task: i32, act: i32): void {
         x += pixel;
         dy += pixel;
         dz += pixel;
+        if (act == SILU) y += pixel;
       }
       product = f32x4.mul(product, rstd);
       if (start) {

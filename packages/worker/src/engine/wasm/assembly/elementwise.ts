@@ -1,7 +1,7 @@
 /** Operations on flat vectors; a task is a block of `BLOCK` elements. */
 
 import { address, bytes, float, int } from "./command";
-import { put, sigmoid4, siluSlope4 } from "./vector";
+import { put, silu4, siluSlope4 } from "./vector";
 
 export const BLOCK = 16384;
 
@@ -10,17 +10,18 @@ export function silu(command: usize, task: i32): void {
   const end = min(int(command, 2), (task + 1) * BLOCK);
   for (let i = task * BLOCK; i < end; i += 4) {
     const x = v128.load(address(command, 0) + bytes(i));
-    put(address(command, 1) + bytes(i), f32x4.mul(x, sigmoid4(x)), end - i);
+    put(address(command, 1) + bytes(i), silu4(x), end - i);
   }
 }
 
-/** Arguments: x, dy, dx, length. */
+/** Arguments: x, y, dy, dx, length. */
 export function siluGrad(command: usize, task: i32): void {
-  const end = min(int(command, 3), (task + 1) * BLOCK);
+  const end = min(int(command, 4), (task + 1) * BLOCK);
   for (let i = task * BLOCK; i < end; i += 4) {
-    const slope = siluSlope4(v128.load(address(command, 0) + bytes(i)));
-    const dx = f32x4.mul(v128.load(address(command, 1) + bytes(i)), slope);
-    put(address(command, 2) + bytes(i), dx, end - i);
+    const x = v128.load(address(command, 0) + bytes(i));
+    const slope = siluSlope4(x, v128.load(address(command, 1) + bytes(i)));
+    const dx = f32x4.mul(v128.load(address(command, 2) + bytes(i)), slope);
+    put(address(command, 3) + bytes(i), dx, end - i);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Smoothed cross-entropy, summed over samples, and its counts. */
 
 import { address, bytes, float, int } from "./command";
-import { exp4, put } from "./vector";
+import { expNegated4, put } from "./vector";
 
 /**
  * report = [Σ loss, top-1, top-5]; dlogits of the sum. A logit ranks above the label's if it is
@@ -35,7 +35,7 @@ export function crossEntropy(command: usize, scratch: usize): void {
     const m = f32x4.splat(largest);
     for (let i = 0; i < k; i += 4) {
       const at = bytes(i);
-      v128.store(scratch + at, exp4(f32x4.sub(v128.load(logits + at), m)));
+      v128.store(scratch + at, expNegated4(f32x4.sub(m, v128.load(logits + at))));
     }
     let total: f64 = 0;
     for (let i = 0; i < k; i++) total += <f64>f32.load(scratch + bytes(i));
