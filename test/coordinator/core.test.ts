@@ -5,6 +5,7 @@ import { runSwarm } from "@swarmvit/coordinator/simulate/swarm";
 import { TINY_PLAN } from "@swarmvit/coordinator/simulate/tiny-run";
 import { wildSwarm } from "@swarmvit/coordinator/simulate/wild";
 import { openPlanner } from "@swarmvit/shared/planner";
+import { PROTOCOL_VERSION } from "@swarmvit/shared/protocol";
 import { describe, expect, test } from "vitest";
 import { answerOf, deskOptions, openDesk } from "./core-desk.ts";
 
@@ -39,6 +40,18 @@ describe("leases", () => {
     expect(desk.of("finished")).toEqual([{ type: "finished", reason: "done", detail: undefined }]);
     expect(desk.of("save-best").length).toBe(1);
     expect(desk.session.state(desk.now).phase).toBe("done");
+  });
+
+  test("the log keeps what each volunteer computes with, and whose bits are not promised", () => {
+    const desk = openDesk();
+    desk.join();
+    const relaxed = { ...device, description: "relaxed SIMD", deterministic: false };
+    const hello = { protocol: PROTOCOL_VERSION, build: "test", device: relaxed };
+    desk.send({ type: "hello", request: 77, hello });
+    const joins = desk
+      .of("record")
+      .flatMap(({ record }) => (record.kind === "worker" ? [record.detail] : []));
+    expect(joins).toEqual(["wasm, desk, test", "wasm, relaxed SIMD, test; bits not promised"]);
   });
 
   test("a volunteer whose speed is known is given larger nodes", () => {

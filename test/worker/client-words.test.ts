@@ -82,6 +82,7 @@ test("auto takes a real GPU first and never a software one", () => {
   expect(candidates("auto", true)[0]).toBe("webgpu");
   expect(candidates("auto", false)).toEqual(["wasm", "tfjs-wasm"]);
   expect(candidates("tfjs-cpu", true)).toEqual(["tfjs-cpu"]);
+  expect(candidates("wasm-relaxed", true)).toEqual(["wasm-relaxed"]);
 });
 
 test("contributions add up over visits and survive nonsense in the storage", () => {

@@ -54,6 +54,21 @@ it.each([1, 2, 3])("gives the promised bits with %d threads", async (threads) =>
   expect(hashes).toEqual([GOLDEN_HASH, GOLDEN_HASH]);
 });
 
+it("computes with relaxed SIMD where that is asked for, and promises no bits", async () => {
+  const network = await openNetwork(readGolden, "cls_xxs_4x3x64x64");
+  const options = { loadModule, relaxed: true };
+  const executor = await createWasmExecutor(network.config, options);
+  try {
+    expect(executor.info.deterministic).toBe(false);
+    expect(failures(await checkExecutor(executor, network))).toEqual([]);
+  } finally {
+    await executor.close();
+  }
+  await expect(createWasmExecutor(network.config, { ...options, threads: 2 })).rejects.toThrow(
+    /one thread/,
+  );
+});
+
 it("refuses a unit whose loss is not a number", async () => {
   const network = await openNetwork(readGolden, "cls_xxs_4x3x64x64");
   const executor = await createWasmExecutor(network.config, { loadModule });

@@ -44,7 +44,7 @@ function workCommand(): Command {
     .argument("<URL>", "the join link that the coordinator printed")
     .addOption(
       new Option("--backend <NAME>", "what to compute on")
-        .choices(["auto", "webgpu", "wasm", "tfjs"])
+        .choices(["auto", "webgpu", "wasm", "wasm-relaxed", "tfjs"])
         .default("auto"),
     )
     .option("--throttle <PERCENT>", "share of the time to compute, 10 to 100", "100")

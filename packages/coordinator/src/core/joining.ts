@@ -2,6 +2,7 @@
 
 import {
   type Abandon,
+  type Device,
   type Hello,
   PROTOCOL_VERSION,
   type Refusal,
@@ -32,7 +33,7 @@ export function hello(state: SessionState, request: number, message: Hello): voi
     return;
   }
   hear(volunteer, state.now);
-  note(state, volunteer, returned ? "returned" : "joined");
+  note(state, volunteer, returned ? "returned" : "joined", undefined, deviceWords(message.device));
   state.statusWanted = true;
   const { id, secret, name } = volunteer;
   emit(state, {
@@ -47,6 +48,12 @@ export function hello(state: SessionState, request: number, message: Hello): voi
     },
   });
   resendLeases(state, id);
+}
+
+/** What computes, for the log; it says so where another machine would give other bits. */
+function deviceWords({ executor, description, deterministic, platform }: Device): string {
+  const bits = deterministic ? "" : "; bits not promised";
+  return `${executor}, ${description}, ${platform}${bits}`;
 }
 
 /** How many leases it wants; 0 hands back what it holds, though an answer that comes first still counts. */

@@ -5,11 +5,15 @@
 
 import type { Abandon, Device, Lease, RunInfo } from "@swarmvit/shared/protocol";
 
-/** What a person may ask for; `auto` takes the GPU where there is one. */
+/**
+ * What a person may ask for; `auto` takes the GPU where there is one. `wasm-relaxed` is never chosen by
+ * itself: its bits depend on the processor, and the run records who computed with it.
+ */
 export const BACKENDS = [
   "auto",
   "webgpu",
   "wasm",
+  "wasm-relaxed",
   "tfjs",
   "tfjs-webgpu",
   "tfjs-wasm",

@@ -47,7 +47,8 @@ export async function findAdapter(): Promise<{
 /** Loaded when chosen: a page fetches the code of one executor only. */
 const STARTERS: Readonly<Record<ExecutorName, (host: Host) => Promise<FoundDevice>>> = {
   webgpu: startWebgpu,
-  wasm: startWasm,
+  wasm: (host) => startWasm(host, false),
+  "wasm-relaxed": (host) => startWasm({ ...host, threads: 1 }, true),
   "tfjs-webgpu": (host) => startTfjs("webgpu", host),
   "tfjs-wasm": (host) => startTfjs("wasm", host),
   "tfjs-cpu": (host) => startTfjs("cpu", host),
@@ -74,18 +75,21 @@ async function startWebgpu(): Promise<FoundDevice> {
   };
 }
 
-async function startWasm({ loadModule, threads = 1 }: Host): Promise<FoundDevice> {
+async function startWasm(
+  { loadModule, threads = 1 }: Host,
+  relaxed: boolean,
+): Promise<FoundDevice> {
   if (!loadModule) throw new Error("nobody says where the WASM kernels are; use tfjs-wasm");
   const { createWasmExecutor } = await import("../engine/wasm/executor.ts");
-  await loadModule("kernels"); // fails here, not in the middle of a lease
+  await loadModule(relaxed ? "kernels-relaxed" : "kernels"); // fails here, not in the middle of a lease
   return {
     info: {
       executor: "wasm",
-      description: `processor, ${threads} thread${threads > 1 ? "s" : ""}`,
-      deterministic: true,
+      description: `processor, ${threads} thread${threads > 1 ? "s" : ""}${relaxed ? ", relaxed SIMD" : ""}`,
+      deterministic: !relaxed,
       software: false,
     },
-    createExecutor: (config) => createWasmExecutor(config, { loadModule, threads }),
+    createExecutor: (config) => createWasmExecutor(config, { loadModule, threads, relaxed }),
   };
 }
 
