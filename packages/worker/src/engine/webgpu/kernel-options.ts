@@ -16,8 +16,8 @@ export interface KernelOptions {
   readonly strip: number;
   /** How many invocations a reduction is cut into, at least, where there are rows enough. */
   readonly parallel: number;
-  /** Queries (or keys) that one invocation of attention keeps in registers. */
-  readonly attentionRows: number;
+  /** One attention kernel for all head sizes of a model: less to compile, more to compute. */
+  readonly padHeads: boolean;
 }
 
 /** Good on the software adapters: large register tiles, long strips, little parallelism. */
@@ -31,7 +31,7 @@ export const SOFTWARE_KERNELS: KernelOptions = {
   depthwiseColumns: 4,
   strip: 16,
   parallel: 128,
-  attentionRows: 2,
+  padHeads: true,
 };
 
 /** For real GPUs: smaller tiles, so that more invocations hide the latency of memory. */
@@ -45,5 +45,5 @@ export const HARDWARE_KERNELS: KernelOptions = {
   depthwiseColumns: 4,
   strip: 4,
   parallel: 16384,
-  attentionRows: 1,
+  padHeads: false,
 };

@@ -23,27 +23,32 @@ function matrix(l: Lowering, id: ValueId): { rows: number; channels: number } {
 }
 
 const narrow = (n: number): Width => (n % 4 === 0 ? 4 : 1);
+
+/** Where loads are not vectors (the stem, an odd number of classes) large tiles are much code for little work. */
+const tileOf = (tile: number, ...widths: readonly Width[]) =>
+  widths.includes(1) ? Math.min(4, tile) : tile;
+
 const NO_GEOMETRY = [0, 0, 0, 0, 0, 0];
 
 /** y = x·wᵀ + bias. */
 export function lowerLinear(l: Lowering, o: Of<"linear">): void {
   const { rows: m, channels: k } = matrix(l, o.x);
   const n = l.shape(o.y).at(-1) as number;
-  const { tileM, tileN, workgroup } = l.options;
-  const bias = o.bias !== undefined;
+  const { workgroup } = l.options;
+  const [reduce, columns] = [narrow(k), narrow(n)];
+  const tileM = tileOf(l.options.tileM, reduce, columns);
+  const tileN = tileOf(l.options.tileN, columns);
+  // Without a bias one is bound all the same, and not added: one kernel for both.
   const kernel = productKernel({
-    ...{ form: "dot", gather: "none", bias, tileM, tileN, workgroup },
-    ...{ reduce: narrow(k), columns: narrow(n) },
+    ...{ form: "dot", gather: "none", bias: true, tileM, tileN, reduce, columns, workgroup },
   });
   l.emit(
     kernel,
-    [Math.ceil(m / tileM) * Math.ceil(n / tileN), m, n, k, ...NO_GEOMETRY],
     [
-      { value: o.x },
-      { value: o.w },
-      ...(o.bias === undefined ? [] : [{ value: o.bias }]),
-      { value: o.y },
+      ...[Math.ceil(m / tileM) * Math.ceil(n / tileN), m, n, k, ...NO_GEOMETRY],
+      o.bias === undefined ? 0 : 1,
     ],
+    [{ value: o.x }, { value: o.w }, { value: o.bias ?? o.w }, { value: o.y }],
     m * n * k,
   );
 }
@@ -52,10 +57,12 @@ export function lowerLinear(l: Lowering, o: Of<"linear">): void {
 export function lowerLinearInputGrad(l: Lowering, o: Of<"linearInputGrad">): void {
   const { rows: m, channels: k } = matrix(l, o.dy);
   const n = l.shape(o.dx).at(-1) as number;
-  const { tileM, tileN, workgroup } = l.options;
+  const { workgroup } = l.options;
+  const [reduce, columns] = [narrow(k), narrow(n)];
+  const tileM = tileOf(l.options.tileM, reduce, columns);
+  const tileN = tileOf(l.options.tileN, columns);
   const kernel = productKernel({
-    ...{ form: "outer", gather: "none", bias: false, tileM, tileN, workgroup },
-    ...{ reduce: narrow(k), columns: narrow(n) },
+    ...{ form: "outer", gather: "none", bias: false, tileM, tileN, reduce, columns, workgroup },
   });
   l.emit(
     kernel,
@@ -92,12 +99,15 @@ function lowerGathered(
   const forward = o.op === "conv";
   const [, inH, inW, k] = l.shape(a);
   const [batch, outH, outW, n] = l.shape(y);
-  const { tileM, tileN, workgroup } = l.options;
+  const { workgroup } = l.options;
+  const [reduce, columns] = [narrow(k), narrow(n)];
+  const tileM = tileOf(l.options.tileM, reduce, columns);
+  const tileN = tileOf(l.options.tileN, columns);
   const m = batch * outH * outW;
   const kernel = productKernel({
     form: forward ? "outer" : "dot",
     gather: forward ? "conv" : "convInputGrad",
-    ...{ bias: false, tileM, tileN, workgroup, reduce: narrow(k), columns: narrow(n) },
+    ...{ bias: false, tileM, tileN, workgroup, reduce, columns },
   });
   l.emit(
     kernel,
@@ -131,17 +141,24 @@ interface WeightGrad {
 }
 
 function lowerWeightGrad(l: Lowering, g: WeightGrad): void {
-  const { gradTileM: tileM, gradTileN: tileN, workgroup } = l.options;
+  const { gradTileM, gradTileN, workgroup } = l.options;
   const taps = g.geometry ? 9 : 1;
   const [rows, columns] = [narrow(g.i), narrow(g.j)];
-  const bias = g.dbias !== undefined;
+  const tileM = tileOf(gradTileM, rows, columns);
+  const tileN = tileOf(gradTileN, columns);
+  // A bias's gradient is summed even where there is none, into scratch: one kernel for both.
+  const bias = g.geometry === undefined;
   const tiles = Math.ceil(g.i / tileM) * Math.ceil(g.j / tileN) * taps;
   const { rowsPerSlab, slabs } = l.cut(g.m, tiles, 16);
   const kernel = weightGradKernel({
     ...{ gather: g.geometry !== undefined, bias, tileM, tileN, rows, columns, workgroup },
   });
   const weight = l.slabs(g.dw, slabs);
-  const offset = g.dbias === undefined ? undefined : l.slabs(g.dbias, slabs);
+  const biases = () =>
+    g.dbias === undefined
+      ? { binding: l.scratch(0, slabs * g.i), stride: g.i }
+      : l.slabs(g.dbias, slabs);
+  const offset = bias ? biases() : undefined;
   l.emit(
     kernel,
     [
@@ -175,12 +192,11 @@ export function lowerDepthwise(l: Lowering, o: Of<"depthwise"> | Of<"depthwiseIn
     l.emit(kernel, [batch * height * across * vectors, ...geometry], bindings, work);
     return;
   }
-  const kernel =
-    forward || stride === 1
-      ? depthwiseKernel({ ...shared, flip: !forward })
-      : depthwiseStridedInputGradKernel(shared);
   const strips = batch * Math.ceil(height / rows) * Math.ceil(across / columns);
-  l.emit(kernel, [strips * vectors, ...geometry], bindings, work);
+  const params = [strips * vectors, ...geometry];
+  if (forward || stride === 1)
+    l.emit(depthwiseKernel(shared), [...params, forward ? 0 : 1], bindings, work);
+  else l.emit(depthwiseStridedInputGradKernel(shared), params, bindings, work);
 }
 
 /** dw[tap, c], over slabs of strips (dilated: of pixels). */

@@ -1,10 +1,10 @@
 /** Lowers a planned graph to dispatches: which kernels compute it, on what, in which order. */
 
 import { dropoutThreshold, fnv1a32 } from "@swarmvit/shared/random";
-import type { Operation, OperationKind, ValueId } from "../graph.ts";
+import type { Graph, Operation, OperationKind, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import type { Plan } from "../plan.ts";
-import { widthOf } from "./kernel.ts";
+import { type Width, widthOf } from "./kernel.ts";
 import type { KernelOptions } from "./kernel-options.ts";
 import {
   attentionKernel,
@@ -186,9 +186,13 @@ function lowerAttention(
 ): void {
   const [sequences, n, wide] = l.shape(o.qkv);
   const headDim = wide / 3 / o.heads;
-  const options = { headDim, width: widthOf(headDim), workgroup: l.options.workgroup };
+  const width = widthOf(headDim);
+  const own = headDim / width;
+  const { workgroup, padHeads: padded } = l.options;
+  const vectors = padded ? Math.max(own, ...headVectors(l.graph, width)) : own;
+  const options = { vectors, width, padded, workgroup };
   const rows = sequences * o.heads * n;
-  const params = [rows, n, o.heads, 1 / Math.sqrt(headDim)];
+  const params = [rows, n, o.heads, own, 1 / Math.sqrt(headDim)];
   const bind = (...ids: readonly ValueId[]) => ids.map((value) => ({ value }));
   if (o.op === "attention") {
     l.emit(attentionKernel(options), params, bind(o.qkv, o.y, o.logSumExp), rows * n * headDim * 2);
@@ -207,4 +211,13 @@ function lowerAttention(
     [...bind(o.qkv, o.logSumExp, o.dy), delta, ...bind(o.dqkv)],
     rows * n * headDim * 4,
   );
+}
+
+/** Vectors of each head that is read in vectors of `width`. */
+function headVectors({ operations, values }: Graph, width: Width): number[] {
+  return operations.flatMap((o) => {
+    if (o.op !== "attention" && o.op !== "attentionGrad") return [];
+    const headDim = (values[o.qkv].shape.at(-1) as number) / 3 / o.heads;
+    return widthOf(headDim) === width ? [headDim / width] : [];
+  });
 }

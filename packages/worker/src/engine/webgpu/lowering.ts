@@ -1,6 +1,6 @@
 /** The state of lowering one planned graph: what kernels need to know, and slabs waiting to be added. */
 
-import type { ValueId } from "../graph.ts";
+import type { Graph, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import type { Plan } from "../plan.ts";
 import type { Binding, Dispatch } from "./dispatch.ts";
@@ -13,6 +13,7 @@ const SLAB_BYTES = 16 * 2 ** 20;
 
 export interface Lowering {
   readonly options: KernelOptions;
+  readonly graph: Graph;
   shape(id: ValueId): readonly number[];
   emit(
     kernel: Kernel,
@@ -102,6 +103,7 @@ export function startLowering(plan: Plan, options: KernelOptions): Lowering {
 
   return {
     options,
+    graph: plan.graph,
     shape,
     emit,
     scratch(bank, floats) {

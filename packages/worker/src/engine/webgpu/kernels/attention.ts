@@ -6,20 +6,22 @@
 import { type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
 
 export interface AttentionOptions {
-  /** Channels of a head: a model's constant, so its vectors live in registers. */
-  readonly headDim: number;
+  /** Vectors of `width` channels that an invocation keeps of a head, in registers. */
+  readonly vectors: number;
   readonly width: Width;
+  /** Heads may have fewer vectors (`n`): the others count as zeros. One kernel then serves a whole model. */
+  readonly padded: boolean;
   readonly workgroup: number;
 }
 
-const PARAMS = ["N", "heads", "scale:f32"] as const;
+const PARAMS = ["N", "heads", "n", "scale:f32"] as const;
 
 /** y = softmax(q·k·scale)·v for one query an invocation, and the row's log of the sum of exps. */
 export function attentionKernel(o: AttentionOptions): Kernel {
-  const { t, n, place, load } = parts(o);
+  const { t, n, place, load, own, store } = parts(o);
   return kernel(
     {
-      key: `attention/${o.headDim}/${o.width}`,
+      key: `attention/${o.padded}/${o.vectors}/${o.width}`,
       params: PARAMS,
       reads: [["qkv", t]],
       writes: [
@@ -28,7 +30,7 @@ export function attentionKernel(o: AttentionOptions): Kernel {
       ],
       body: `${place}
 let rowAt = (s * p.N + i) * dv;
-${load("q", "qkv", "rowAt * 3u + h", "p.scale")}
+${own("q", "qkv", "rowAt * 3u + h", "p.scale")}
 ${repeat(n, (c) => `var o${c} = ${t}(0.0);`)}
 var top = -3.0e38;
 var total = 0.0;
@@ -45,7 +47,7 @@ ${load("v", "qkv", "at + 2u * dv")}
 ${repeat(n, (c) => `o${c} = fma(${t}(e), v${c}, o${c} * keep);`)}
 }
 let norm = 1.0 / total;
-${repeat(n, (c) => `y[rowAt + h + ${c}u] = o${c} * norm;`)}
+${store((c) => `y[rowAt + h + ${c}u] = o${c} * norm;`)}
 logSumExp[id] = top + log(total);`,
     },
     o.workgroup,
@@ -54,10 +56,10 @@ logSumExp[id] = top + log(total);`,
 
 /** dq of one query an invocation; also delta = dy·y, which the other half needs. */
 export function attentionQueryGradKernel(o: AttentionOptions): Kernel {
-  const { t, n, place, load } = parts(o);
+  const { t, n, place, load, own, store } = parts(o);
   return kernel(
     {
-      key: `attentionQueryGrad/${o.headDim}/${o.width}`,
+      key: `attentionQueryGrad/${o.padded}/${o.vectors}/${o.width}`,
       params: PARAMS,
       reads: [
         ["qkv", t],
@@ -71,9 +73,9 @@ export function attentionQueryGradKernel(o: AttentionOptions): Kernel {
       ],
       body: `${place}
 let rowAt = (s * p.N + i) * dv;
-${load("q", "qkv", "rowAt * 3u + h", "p.scale")}
+${own("q", "qkv", "rowAt * 3u + h", "p.scale")}
 ${load("y", "y", "rowAt + h")}
-${load("g", "dy", "rowAt + h")}
+${own("g", "dy", "rowAt + h")}
 let d = ${dot(o, "y", "g")};
 delta[id] = d;
 let norm = logSumExp[id];
@@ -86,7 +88,7 @@ let probability = exp(${dot(o, "q", "k")} - norm);
 let ds = probability * (${dot(o, "g", "v")} - d) * p.scale;
 ${repeat(n, (c) => `o${c} = fma(${t}(ds), k${c}, o${c});`)}
 }
-${repeat(n, (c) => `dqkv[rowAt * 3u + h + ${c}u] = o${c};`)}`,
+${store((c) => `dqkv[rowAt * 3u + h + ${c}u] = o${c};`)}`,
     },
     o.workgroup,
   );
@@ -94,10 +96,10 @@ ${repeat(n, (c) => `dqkv[rowAt * 3u + h + ${c}u] = o${c};`)}`,
 
 /** dk and dv of one key an invocation. */
 export function attentionKeyGradKernel(o: AttentionOptions): Kernel {
-  const { t, n, place, load } = parts(o);
+  const { t, n, place, load, own, store } = parts(o);
   return kernel(
     {
-      key: `attentionKeyGrad/${o.headDim}/${o.width}`,
+      key: `attentionKeyGrad/${o.padded}/${o.vectors}/${o.width}`,
       params: PARAMS,
       reads: [
         ["qkv", t],
@@ -108,8 +110,8 @@ export function attentionKeyGradKernel(o: AttentionOptions): Kernel {
       writes: [["dqkv", t]],
       body: `${place}
 let rowAt = (s * p.N + i) * dv;
-${load("k", "qkv", "rowAt * 3u + dv + h", "p.scale")}
-${load("v", "qkv", "rowAt * 3u + 2u * dv + h")}
+${own("k", "qkv", "rowAt * 3u + dv + h", "p.scale")}
+${own("v", "qkv", "rowAt * 3u + 2u * dv + h")}
 ${repeat(n, (c) => `var dk${c} = ${t}(0.0);\nvar dv${c} = ${t}(0.0);`)}
 let rows = (s * p.heads + head) * p.N;
 for (var j = 0u; j < p.N; j++) {
@@ -120,7 +122,7 @@ let probability = exp(${dot(o, "q", "k")} - logSumExp[rows + j]);
 let ds = probability * (${dot(o, "g", "v")} - delta[rows + j]) * p.scale;
 ${repeat(n, (c) => `dv${c} = fma(${t}(probability), g${c}, dv${c});\ndk${c} = fma(${t}(ds), q${c}, dk${c});`)}
 }
-${repeat(n, (c) => `dqkv[rowAt * 3u + dv + h + ${c}u] = dk${c};\ndqkv[rowAt * 3u + 2u * dv + h + ${c}u] = dv${c};`)}`,
+${store((c) => `dqkv[rowAt * 3u + dv + h + ${c}u] = dk${c};\ndqkv[rowAt * 3u + 2u * dv + h + ${c}u] = dv${c};`)}`,
     },
     o.workgroup,
   );
@@ -129,17 +131,31 @@ ${repeat(n, (c) => `dqkv[rowAt * 3u + dv + h + ${c}u] = dk${c};\ndqkv[rowAt * 3u
 /** What the three kernels share: id is (sequence, head, row), as in logSumExp [S, heads, N]. */
 function parts(o: AttentionOptions) {
   const t = vector(o.width);
-  const n = o.headDim / o.width;
+  const n = o.vectors;
+  const scaled = (scale?: string) => (scale ? ` * ${scale}` : "");
+  const load = (name: string, from: string, at: string, scale?: string) =>
+    repeat(n, (c) => `let ${name}${c} = ${from}[${at} + ${c}u]${scaled(scale)};`);
   return {
     t,
     n,
     place: `let i = id % p.N;
 let head = id / p.N % p.heads;
 let s = id / (p.N * p.heads);
-let dv = p.heads * ${n}u;
-let h = head * ${n}u;`,
-    load: (name: string, from: string, at: string, scale?: string) =>
-      repeat(n, (c) => `let ${name}${c} = ${from}[${at} + ${c}u]${scale ? ` * ${scale}` : ""};`),
+let dv = p.heads * p.n;
+let h = head * p.n;`,
+    /** Vectors past the head's own are its neighbour's: in each product the other side is zero there. */
+    load,
+    /** The invocation's own row: zeros past the head's vectors. */
+    own: (name: string, from: string, at: string, scale?: string) =>
+      o.padded
+        ? repeat(
+            n,
+            (c) =>
+              `let ${name}${c} = select(${t}(0.0), ${from}[${at} + ${c}u]${scaled(scale)}, ${c}u < p.n);`,
+          )
+        : load(name, from, at, scale),
+    store: (text: (c: number) => string) =>
+      repeat(n, (c) => (o.padded ? `if (${c}u < p.n) {\n${text(c)}\n}` : text(c))),
   };
 }
 
@@ -147,7 +163,7 @@ let h = head * ${n}u;`,
 function dot(o: AttentionOptions, a: string, b: string): string {
   const t = vector(o.width);
   let sum = `${a}0 * ${b}0`;
-  for (let c = 1; c < o.headDim / o.width; c++) sum = `fma(${a}${c}, ${b}${c}, ${sum})`;
+  for (let c = 1; c < o.vectors; c++) sum = `fma(${a}${c}, ${b}${c}, ${sum})`;
   if (o.width === 1) return `(${sum})`;
   return `dot(${sum}, ${t}(1.0))`;
 }

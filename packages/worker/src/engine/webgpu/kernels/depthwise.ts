@@ -16,18 +16,17 @@ export interface DepthwiseOptions {
 const GEOMETRY = ["C", "batch", "inH", "inW", "outH", "outW", "dilation", "rows"] as const;
 
 /**
- * y[b, oy, ox, c] = Σ x[b, oy·s + (ky-1)·d, …]·w[ky, kx, c], `rows` rows of y a strip. With `flip` the
- * taps run backwards: the input gradient at stride 1. Dilation 1 only.
+ * y[b, oy, ox, c] = Σ x[b, oy·s + (ky-1)·d, …]·w[ky, kx, c], `rows` rows of y a strip. With the parameter
+ * `flip` the taps run backwards: the input gradient at stride 1. Dilation 1 only.
  */
-export function depthwiseKernel(o: DepthwiseOptions & { readonly flip: boolean }): Kernel {
+export function depthwiseKernel(o: DepthwiseOptions): Kernel {
   const { columns, stride } = o;
   const t = vector(o.width);
   /** Adds input row `v` under tap row ky to accumulators `name`. */
   const add = (name: string, ky: number) =>
     repeat(columns * 3, (i) => {
       const [x, kx] = [Math.floor(i / 3), i % 3];
-      const tap = o.flip ? 8 - (ky * 3 + kx) : ky * 3 + kx;
-      return `${name}${x} = fma(v${x * stride + kx}, w${tap}, ${name}${x});`;
+      return `${name}${x} = fma(v${x * stride + kx}, w${ky * 3 + kx}, ${name}${x});`;
     });
   const clear = (name: string) => repeat(columns, (x) => `var ${name}${x} = ${t}(0.0);`);
   const move = (to: string, from: string) => repeat(columns, (x) => `${to}${x} = ${from}${x};`);
@@ -62,8 +61,8 @@ ${move("here", "below")}
 }`;
   return kernel(
     {
-      key: `depthwise/${o.flip}/${stride}/${columns}/${o.width}`,
-      params: GEOMETRY,
+      key: `depthwise/${stride}/${columns}/${o.width}`,
+      params: [...GEOMETRY, "flip"],
       reads: [
         ["x", t],
         ["w", t],
@@ -73,7 +72,7 @@ ${move("here", "below")}
 let c = id % cv;
 let strip = id / cv;
 ${stripOf("outH", "outW", columns)}
-${repeat(9, (k) => `let w${k} = w[${k}u * cv + c];`)}
+${repeat(9, (k) => `let w${k} = w[select(${k}u, ${8 - k}u, p.flip > 0u) * cv + c];`)}
 ${inputColumns(o)}
 ${stride === 1 ? unitStride : strided}`,
     },

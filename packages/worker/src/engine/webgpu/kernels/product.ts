@@ -10,6 +10,7 @@ export interface ProductOptions {
   readonly form: "dot" | "outer";
   /** Which pixel a row reads: its own, that of a 3x3 convolution, or of such one's input gradient. */
   readonly gather: "none" | "conv" | "convInputGrad";
+  /** Adds bias[n], where the parameter `biased` is 1. */
   readonly bias: boolean;
   readonly tileM: number;
   readonly tileN: number;
@@ -94,7 +95,7 @@ ${tapBase}${reduction}
   const store = repeat(groups, (j) =>
     [
       `if (n0 + ${j * columns}u < p.N) { let col = n0 / ${columns}u + ${j}u;`,
-      o.bias ? "let add = bias[col];" : "",
+      o.bias ? `let add = select(${tc}(0.0), bias[col], p.biased > 0u);` : "",
       repeat(
         tileM,
         (i) =>
@@ -107,7 +108,10 @@ ${tapBase}${reduction}
   return kernel(
     {
       key: `product/${form}/${gather}/${o.bias}/${tileM}x${tileN}/${reduce}${columns}`,
-      params: ["M", "N", "K", "inH", "inW", "outH", "outW", "stride", "dilation"],
+      params: [
+        ...["M", "N", "K", "inH", "inW", "outH", "outW", "stride", "dilation"],
+        ...(o.bias ? ["biased"] : []),
+      ],
       reads: [["a", ta], ["b", tb], ...(o.bias ? [["bias", tc] as const] : [])],
       writes: [["y", tc]],
       body: `let tiles = (p.N + ${tileN - 1}u) / ${tileN}u;
