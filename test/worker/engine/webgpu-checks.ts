@@ -5,12 +5,14 @@
 
 import { CODECS, encodeGradient } from "@swarmvit/shared/codec";
 import { parameterTable } from "@swarmvit/shared/parameters";
+import { createChoiceStore } from "@swarmvit/worker/engine/choice-store";
 import type { Batch } from "@swarmvit/worker/engine/executor";
 import { createTreeSum } from "@swarmvit/worker/engine/tree-sum";
 import { openDevice } from "@swarmvit/worker/engine/webgpu/device";
 import { createWebgpuExecutor, type WebgpuExecutor } from "@swarmvit/worker/engine/webgpu/executor";
 import { HARDWARE_KERNELS } from "@swarmvit/worker/engine/webgpu/kernel-options";
 import { webgpuRunGraph } from "@swarmvit/worker/engine/webgpu/run-graph";
+import { pickKernels } from "@swarmvit/worker/engine/webgpu/tune";
 import { allClose, type Check, check, failures, maxError } from "../../support/allclose.ts";
 import type { ReadGolden } from "../../support/fixtures.ts";
 import { checkBlocks } from "../../support/oracle-blocks.ts";
@@ -39,6 +41,7 @@ export type Group =
   | "networks"
   | "hardware"
   | "codecs"
+  | "tuning"
   | "nodes";
 
 /** Runs one group on this machine's GPU. */
@@ -58,6 +61,7 @@ export async function checks(group: Group, read: ReadGolden): Promise<Found> {
     found.push(...(await checkOperations(run, read)), ...(await checkBlocks(run, read)));
   }
   if (group === "codecs") found.push(...(await checkCodecs(device)));
+  if (group === "tuning") found.push(...(await checkTuning(device)));
   device.destroy();
   if (group === "nodes") found.push(...(await checkNodes(await openNetwork(read, NETWORKS[0]))));
   if (group === "networks")
@@ -99,6 +103,15 @@ async function checkNodes(network: OracleNetwork): Promise<Check[]> {
   const tree = createTreeSum();
   for (const node of alone) tree.add(node);
   const want = tree.finish();
+  for (const [height, width] of [
+    [64, 32],
+    [96, 64],
+    [32, 96],
+  ])
+    await nodeOf([
+      { ...half, height, width, pixels: batch.pixels.slice(0, 6 * height * width), seed: 6 },
+    ]);
+  const sizes = executor.counts();
   const same = await nodeOf([units[0]]);
   const other = await nodeOf([{ ...units[0], seed: 99 }]);
   const table = parameterTable(config.variant, config.classes);
@@ -123,10 +136,32 @@ async function checkNodes(network: OracleNetwork): Promise<Check[]> {
     check("bytes added for its sums", after.bytes - before.bytes, slots),
     check("dispatches of a unit", after.dispatches, 600),
     check("pipelines", after.pipelines, 60),
+    check("pipelines made by three more sizes", sizes.pipelines - after.pipelines, 0),
     ...coded,
     // Masks come from the seed alone.
     allClose("the same seed", same.gradient, first, {}),
     check("another seed", maxError(other.gradient, same.gradient) > 1e-3 ? 0 : 1, 0),
+  ];
+}
+
+/** What was picked is remembered, and what is remembered is taken; nonsense is measured again. */
+async function checkTuning(device: GPUDevice): Promise<Check[]> {
+  const choices = createChoiceStore();
+  const options = { software: false, adapterName: "this one", choices };
+  const pick = async () => JSON.stringify(await pickKernels(device, options));
+  const key = "webgpu kernels this one";
+  await choices.set(key, '{"tileM":"8"}');
+  const picked = await pick();
+  const kept = await choices.get(key);
+  const other = JSON.stringify({ ...HARDWARE_KERNELS, tileM: 2 });
+  await choices.set(key, other);
+  const remembered = await pick();
+  const usual = Object.keys(HARDWARE_KERNELS).join();
+  const wrong = (right: boolean) => (right ? 0 : 1);
+  return [
+    check("kept", wrong(kept === picked), 0),
+    check("fields", wrong(Object.keys(JSON.parse(picked)).join() === usual), 0),
+    check("remembered", wrong(remembered === other), 0),
   ];
 }
 

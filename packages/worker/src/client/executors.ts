@@ -54,23 +54,33 @@ const STARTERS: Readonly<Record<ExecutorName, (host: Host) => Promise<FoundDevic
   "tfjs-cpu": (host) => startTfjs("cpu", host),
 };
 
-async function startWebgpu(): Promise<FoundDevice> {
+async function startWebgpu({ choices }: Host): Promise<FoundDevice> {
   const { createWebgpuExecutor } = await import("../engine/webgpu/executor.ts");
-  const { device, adapterName, software } = await openDevice();
-  const info: ExecutorInfo = {
-    executor: "webgpu",
-    description: adapterName,
-    deterministic: false,
-    software,
+  const { createPipelines } = await import("../engine/webgpu/pipelines.ts");
+  const { pickKernels } = await import("../engine/webgpu/tune.ts");
+  const open = async () => {
+    const { device, adapterName, software } = await openDevice();
+    const pipelines = createPipelines(device);
+    const kernels = await pickKernels(device, { adapterName, software, choices, pipelines });
+    return { device, adapterName, software, pipelines, kernels };
   };
-  // The executor owns its device, so a second run on this thread opens another one.
-  let unused: GPUDevice | undefined = device;
+  // One device, whose kernels are compiled once: for the self-test and for every run of this thread.
+  let current: Awaited<ReturnType<typeof open>> | undefined;
+  const opened = async () => {
+    if (current) return current;
+    const made = await open();
+    current = made;
+    void made.device.lost.then(() => {
+      if (current === made) current = undefined;
+    });
+    return made;
+  };
+  const { adapterName, software } = await opened();
   return {
-    info,
+    info: { executor: "webgpu", description: adapterName, deterministic: false, software },
     async createExecutor(config) {
-      const own = unused ?? (await openDevice()).device;
-      unused = undefined;
-      return createWebgpuExecutor(config, own, { adapterName, software });
+      const { device, ...options } = await opened();
+      return createWebgpuExecutor(config, device, options);
     },
   };
 }

@@ -10,7 +10,7 @@ import { lower } from "./lower.ts";
 import { createMemory } from "./memory.ts";
 import { createNodeResults, startNode } from "./node.ts";
 import { createNodeSum } from "./node-sum.ts";
-import { createPipelines } from "./pipelines.ts";
+import { createPipelines, type Pipelines } from "./pipelines.ts";
 import { neededBuffers, type ProgramHost, type Region } from "./program.ts";
 import { createUnitPrograms, unitPlan } from "./unit-programs.ts";
 import { createWeights } from "./weights.ts";
@@ -20,6 +20,8 @@ export interface WebgpuOptions {
   readonly software: boolean;
   /** Chosen by `software` unless given. */
   readonly kernels?: KernelOptions;
+  /** Kernels that are compiled already; the device is then shared, and stays open after `close`. */
+  readonly pipelines?: Pipelines;
 }
 
 /** What benches report beside time. */
@@ -37,7 +39,7 @@ export interface WebgpuExecutor extends Executor {
 }
 
 /**
- * An executor on an open device, which it owns from now on. Each call may fail with GpuUnavailable:
+ * An executor on an open device, which it owns from now on (but see `pipelines`). Each call may fail with GpuUnavailable:
  * lost device, out of memory, a stale read-back; the worker is then started afresh. Numbers that cannot
  * be right are an UnsafeNumbersError, of the unit (its loss) or of the node (its gradient).
  */
@@ -48,7 +50,7 @@ export async function createWebgpuExecutor(
 ): Promise<WebgpuExecutor> {
   const kernels = options.kernels ?? (options.software ? SOFTWARE_KERNELS : HARDWARE_KERNELS);
   const memory = createMemory(device);
-  const pipelines = createPipelines(device);
+  const pipelines = options.pipelines ?? createPipelines(device);
   const weights = createWeights(device, config);
   const sum = createNodeSum(memory, pipelines, kernels.workgroup);
   const unit = device.createBuffer({
@@ -99,7 +101,7 @@ export async function createWebgpuExecutor(
     async close() {
       for (const part of [programs, results, sum, weights, memory]) part.close();
       unit.destroy();
-      device.destroy();
+      if (!options.pipelines) device.destroy();
     },
   };
 }
