@@ -28,7 +28,7 @@ const METRICS = "/run/metrics.jsonl";
 async function surviveSeed(seed: number) {
   const chance = openChance(seed);
   const disk = openSimulatedDisk(chance);
-  const codec = chance.happens(0.5) ? "f32" : "f16";
+  const codec = (["f32", "f16", "int8"] as const)[chance.below(3)];
   const setup = tinySetup(codec);
   const told = { cuts: 0, refusals: 0, rollbacks: 0, damaged: 0 };
   disk.makeDirectory("/run");

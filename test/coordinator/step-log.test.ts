@@ -1,6 +1,7 @@
 // The write-ahead log by itself, and replays of it to the same bits.
 
 import { openChance } from "@swarmvit/coordinator/simulate/chance";
+import type { Codec } from "@swarmvit/shared/codec";
 import { describe, expect, it } from "vitest";
 import { openStepLog, readStepLog } from "../../packages/coordinator/src/storage/step-log.ts";
 import {
@@ -97,7 +98,7 @@ describe("the log", () => {
 });
 
 describe("a restart", () => {
-  const run = async (disk: SimulatedDisk, codec: "f32" | "f16", steps: number, from = 0) => {
+  const run = async (disk: SimulatedDisk, codec: Codec, steps: number, from = 0) => {
     const work = openVectorWork(tinySetup(codec), disk, TINY_TABLE);
     const start = work.restore() ?? initializeTiny(work);
     const replayed = work.replay();
@@ -116,7 +117,7 @@ describe("a restart", () => {
     return { hashes, start, replayed };
   };
 
-  it.each(["f32", "f16"] as const)(
+  it.each(["f32", "f16", "int8"] as const)(
     "with %s comes to the same bits, wherever it was",
     async (codec) => {
       const whole = await run(diskOf(), codec, 11);
