@@ -1,11 +1,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { floatsOf } from "@swarmvit/shared/bytes";
-import type { Codec } from "@swarmvit/shared/codec";
+import { crc32, floatsOf } from "@swarmvit/shared/bytes";
+import { type Codec, decodeGradient, encodeGradient } from "@swarmvit/shared/codec";
 import { halfTable, toHalf } from "@swarmvit/shared/float16";
 import { encodeFrame, type FrameId } from "@swarmvit/shared/frame";
 import { initialParameters, initialStatistics } from "@swarmvit/shared/init";
+import { type Int8Parts, int8Parts } from "@swarmvit/shared/int8";
 import { nullGradients } from "@swarmvit/shared/null-gradients";
 import { parameterTable } from "@swarmvit/shared/parameters";
 import { afterEach, describe, expect, it } from "vitest";
@@ -152,6 +153,56 @@ describe("long vectors", () => {
     expect(a.gradNorm).toBe(b.gradNorm);
     expect(a.weights.parameters).not.toBe(b.weights.parameters);
   });
+
+  it("refuse an int8 gradient for what its parts say", async () => {
+    const { vectors } = await start(inlineVectors, { codec: "int8" });
+    const spoiled = async (spoil: (parts: Int8Parts) => void) => {
+      const bytes = encodeGradient("int8", table, ramp(1e-3));
+      spoil(int8Parts(table, bytes));
+      const whole = frame(0, ramp(1e-3), "int8");
+      whole.set(bytes, whole.byteLength - bytes.byteLength);
+      new DataView(whole.buffer).setUint32(52, crc32(whole.subarray(80)), true);
+      return vectors.verify(whole, idOf(0, "int8"), SIZES);
+    };
+    expect(await spoiled(() => {})).toMatchObject({ ok: true });
+    const codes: [string, (parts: Int8Parts) => void][] = [
+      ["NON_FINITE", ({ scales }) => scales.fill(Number.NaN, 100, 101)],
+      ["NON_FINITE", ({ scales }) => scales.fill(1e37, 7, 8)],
+      ["NON_FINITE", ({ scales }) => scales.fill(-1, 7, 8)],
+      ["NON_FINITE", ({ exact }) => exact.fill(Number.POSITIVE_INFINITY, 3, 4)],
+      ["ZERO", ({ codes: all, exact }) => [all.fill(0), exact.fill(0)]],
+      ["ZERO", ({ scales, exact }) => [scales.fill(0), exact.fill(0)]],
+      ["ZERO", ({ scales }) => scales.fill(0, 0, 2)], // the stem's 432 values
+    ];
+    for (const [code, spoil] of codes)
+      expect(await spoiled(spoil)).toMatchObject({ ok: false, code });
+  });
+
+  it.each(["f16", "int8"] as const)(
+    "sum %s contributions in tree order, as decoded",
+    async (codec) => {
+      const { vectors } = await start(inlineVectors, { codec });
+      const exact = await start(inlineVectors);
+      const gradients = [ramp(1e-3), ramp(-2e-3).reverse(), ramp(5e-4)];
+      const sent = gradients.map((g) =>
+        decodeGradient(codec, table, encodeGradient(codec, table, g)),
+      );
+      for (const [i, gradient] of gradients.entries()) {
+        await vectors.verify(frame(i, gradient, codec), idOf(i, codec), SIZES);
+        await exact.vectors.verify(frame(i, sent[i]), idOf(i), SIZES);
+      }
+      const top = { level: 2, index: 0 };
+      const upper = { level: 1, index: 1 };
+      const norms = [];
+      for (const work of [vectors, exact.vectors]) {
+        await work.add(0, root, left, right);
+        await work.alias(0, upper, { level: 0, index: 2 });
+        await work.add(0, top, root, upper);
+        norms.push(committed(await work.commit(0, top, 6, 0.01, LOG)).gradNorm);
+      }
+      expect(norms[0]).toBe(norms[1]);
+    },
+  );
 
   it("take zeros only where the gradient is null at every unit's size", async () => {
     const { vectors } = await start(inlineVectors);

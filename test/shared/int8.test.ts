@@ -8,6 +8,7 @@ import {
   int8Bytes,
   int8Parts,
   isExact,
+  sumInt8,
 } from "@swarmvit/shared/int8";
 import { type ParameterTable, parameterTable, type TensorSpec } from "@swarmvit/shared/parameters";
 import { uniform } from "@swarmvit/shared/random";
@@ -123,6 +124,12 @@ describe("int8", () => {
         const expected = decoded(table, bytes).map((value, i) => Math.fround(sum[i] + value));
         addInt8(table, bytes, sum);
         expect(sameBits(sum, expected)).toBe(true);
+        const other = encodeInt8(table, sum);
+        const apart = decoded(table, bytes);
+        addInt8(table, other, apart);
+        const together = new Float32Array(table.parameterCount);
+        sumInt8(table, bytes, other, together);
+        expect(sameBits(together, apart)).toBe(true);
       }),
       { numRuns: 100 },
     );

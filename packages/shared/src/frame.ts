@@ -176,16 +176,50 @@ export function checkHeader(
   if (!sameToken(bytes, expected.token)) throw new FrameError("TOKEN", "the lease token is wrong");
 }
 
+/** A checked frame whose gradient is still as it came: the same memory. */
+export interface OpenedFrame extends Omit<Contribution, "gradient"> {
+  /** In the lease's codec; empty for an evaluation. */
+  readonly gradient: Uint8Array;
+}
+
 /** Checks a whole frame against its lease and decodes it. Throws `FrameError`. */
 export function decodeFrame(
   bytes: Uint8Array,
   expected: FrameId,
   table: ParameterTable,
 ): Contribution {
+  const opened = openFrame(bytes, expected, table);
+  return { ...opened, gradient: decodeFrameGradient(opened, expected, table) };
+}
+
+/** The gradient of an opened frame, [parameterCount]; empty for an evaluation. Throws `FrameError`. */
+export function decodeFrameGradient(
+  { gradient }: OpenedFrame,
+  { kind, codec }: FrameId,
+  table: ParameterTable,
+): Float32Array {
+  if (kind === "evaluation") return new Float32Array(0);
+  try {
+    return decodeGradient(codec, table, gradient);
+  } catch (error) {
+    throw new FrameError("MALFORMED", error instanceof Error ? error.message : String(error));
+  }
+}
+
+/**
+ * Checks a frame against its lease, all but the values in its vectors. Throws `FrameError`.
+ * `checksum` may be a faster CRC-32 of the platform's.
+ */
+export function openFrame(
+  bytes: Uint8Array,
+  expected: FrameId,
+  table: ParameterTable,
+  checksum: (bytes: Uint8Array) => number = crc32,
+): OpenedFrame {
   checkHeader(bytes, expected, table);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const payload = bytes.subarray(FRAME_HEADER_BYTES);
-  if (view.getUint32(52, true) !== crc32(payload))
+  if (view.getUint32(52, true) !== checksum(payload))
     throw new FrameError(
       "CHECKSUM",
       "the payload does not match its checksum: it was damaged on the way",
@@ -203,18 +237,13 @@ export function decodeFrame(
       "COUNTS",
       `0 ≤ loss and top-1 ≤ top-5 ≤ ${expected.samples} was expected (got ${report.loss}, ${report.top1}, ${report.top5})`,
     );
-  if (expected.kind === "evaluation")
-    return { report, statistics: new Float32Array(0), gradient: new Float32Array(0) };
-  const statisticsEnd = REPORT_BYTES + 4 * table.statisticsCount;
-  try {
-    return {
-      report,
-      statistics: floatsOf(payload.subarray(REPORT_BYTES, statisticsEnd)),
-      gradient: decodeGradient(expected.codec, table, payload.subarray(statisticsEnd)),
-    };
-  } catch (error) {
-    throw new FrameError("MALFORMED", error instanceof Error ? error.message : String(error));
-  }
+  const statisticsBytes = expected.kind === "gradient" ? 4 * table.statisticsCount : 0;
+  const gradientAt = REPORT_BYTES + statisticsBytes;
+  return {
+    report,
+    statistics: floatsOf(payload.subarray(REPORT_BYTES, gradientAt)),
+    gradient: payload.subarray(gradientAt),
+  };
 }
 
 function writeHeader(view: DataView, id: FrameId, statisticsBytes: number): void {

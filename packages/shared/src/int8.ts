@@ -35,6 +35,25 @@ export function int8Bytes(table: ParameterTable): number {
   return 4 * (blocks + exact) + codes + ((4 - (codes % 4)) % 4);
 }
 
+/** Where a tensor lies in the parts: its first value in `exact`, or its first code and block. */
+export type Int8Place =
+  | { readonly exact: number }
+  | { readonly code: number; readonly block: number };
+
+/** The places of the table's tensors, in its order. */
+export function int8Places(table: ParameterTable): Int8Place[] {
+  let [exact, code, block] = [0, 0, 0];
+  return table.parameters.map((tensor): Int8Place => {
+    const place = isExact(tensor) ? { exact } : { code, block };
+    if (isExact(tensor)) exact += tensor.size;
+    else {
+      code += tensor.size;
+      block += Math.ceil(tensor.size / BLOCK_VALUES);
+    }
+    return place;
+  });
+}
+
 /** The parts of `bytes`, which must have the table's exact length. Copies where they are not aligned. */
 export function int8Parts(table: ParameterTable, bytes: Uint8Array): Int8Parts {
   const { blocks, exact, codes } = countsOf(table);
@@ -56,47 +75,30 @@ export function encodeInt8(table: ParameterTable, values: Float32Array): Uint8Ar
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
   const largest = new Float32Array(1);
   const largestBits = new Int32Array(largest.buffer);
-  let block = 0;
-  let exactAt = 0;
-  let code = 0;
-  for (const tensor of table.parameters) {
-    const tensorEnd = tensor.offset + tensor.size;
-    if (isExact(tensor)) {
-      exact.set(values.subarray(tensor.offset, tensorEnd), exactAt);
-      exactAt += tensor.size;
-      continue;
-    }
-    for (let first = tensor.offset; first < tensorEnd; first += BLOCK_VALUES) {
-      const end = Math.min(first + BLOCK_VALUES, tensorEnd);
+  walk(
+    table,
+    (offset, size, at) => exact.set(values.subarray(offset, offset + size), at),
+    (first, end, block, code) => {
       largestBits[0] = largestMagnitude(bits, first, end);
       const scale = scaleOf(largest[0]);
-      scales[block++] = scale;
+      scales[block] = scale;
       if (scale > 0) encodeBlock(values, first, end, scale, codes, code);
-      code += end - first;
-    }
-  }
+    },
+  );
   return bytes;
 }
 
 /** Decodes into `out` [parameterCount]: fround(code · scale). */
 export function decodeInt8(table: ParameterTable, bytes: Uint8Array, out: Float32Array): void {
   const { scales, exact, codes } = int8Parts(table, bytes);
-  let block = 0;
-  let exactAt = 0;
-  let code = 0;
-  for (const tensor of table.parameters) {
-    const tensorEnd = tensor.offset + tensor.size;
-    if (isExact(tensor)) {
-      out.set(exact.subarray(exactAt, exactAt + tensor.size), tensor.offset);
-      exactAt += tensor.size;
-      continue;
-    }
-    for (let first = tensor.offset; first < tensorEnd; first += BLOCK_VALUES) {
-      const end = Math.min(first + BLOCK_VALUES, tensorEnd);
-      const scale = scales[block++];
-      for (let i = first; i < end; i++) out[i] = codes[code++] * scale;
-    }
-  }
+  walk(
+    table,
+    (offset, size, at) => out.set(exact.subarray(at, at + size), offset),
+    (first, end, block, code) => {
+      const scale = scales[block];
+      for (let i = first; i < end; i++) out[i] = codes[code + i - first] * scale;
+    },
+  );
 }
 
 /**
@@ -110,22 +112,66 @@ export function addInt8(
   exactTensors: "add" | "replace" = "add",
 ): void {
   const { scales, exact, codes } = int8Parts(table, bytes);
+  walk(
+    table,
+    (offset, size, at) => {
+      if (exactTensors === "replace") out.set(exact.subarray(at, at + size), offset);
+      else for (let i = 0; i < size; i++) out[offset + i] += exact[at + i];
+    },
+    (first, end, block, code) => {
+      const scale = scales[block];
+      for (let i = first; i < end; i++) out[i] += Math.fround(codes[code + i - first] * scale);
+    },
+  );
+}
+
+/** out = left + right, both decoded on the way: the bits of `decodeInt8` and `addInt8`, in one pass. */
+export function sumInt8(
+  table: ParameterTable,
+  left: Uint8Array,
+  right: Uint8Array,
+  out: Float32Array,
+): void {
+  const a = int8Parts(table, left);
+  const b = int8Parts(table, right);
+  walk(
+    table,
+    (offset, size, at) => {
+      for (let i = 0; i < size; i++) out[offset + i] = a.exact[at + i] + b.exact[at + i];
+    },
+    (first, end, block, code) => {
+      const { codes: aCodes, scales: aScales } = a;
+      const { codes: bCodes, scales: bScales } = b;
+      const aScale = aScales[block];
+      const bScale = bScales[block];
+      for (let i = first; i < end; i++) {
+        const at = code + i - first;
+        out[i] = Math.fround(aCodes[at] * aScale) + Math.fround(bCodes[at] * bScale);
+      }
+    },
+  );
+}
+
+/** The tensors in order: 1-D ones as (place in the vector, size, place in `exact`), the others block by block. */
+function walk(
+  table: ParameterTable,
+  visitExact: (offset: number, size: number, at: number) => void,
+  visitBlock: (first: number, end: number, block: number, code: number) => void,
+): void {
   let block = 0;
   let exactAt = 0;
   let code = 0;
   for (const tensor of table.parameters) {
-    const tensorEnd = tensor.offset + tensor.size;
+    const { offset, size } = tensor;
     if (isExact(tensor)) {
-      const values = exact.subarray(exactAt, exactAt + tensor.size);
-      exactAt += tensor.size;
-      if (exactTensors === "replace") out.set(values, tensor.offset);
-      else for (let i = 0; i < values.length; i++) out[tensor.offset + i] += values[i];
+      visitExact(offset, size, exactAt);
+      exactAt += size;
       continue;
     }
-    for (let first = tensor.offset; first < tensorEnd; first += BLOCK_VALUES) {
-      const end = Math.min(first + BLOCK_VALUES, tensorEnd);
-      const scale = scales[block++];
-      for (let i = first; i < end; i++) out[i] += Math.fround(codes[code++] * scale);
+    for (let first = offset; first < offset + size; first += BLOCK_VALUES) {
+      const end = Math.min(first + BLOCK_VALUES, offset + size);
+      visitBlock(first, end, block++, code);
+      code += end - first;
     }
   }
 }

@@ -6,26 +6,14 @@
 import { createHash } from "node:crypto";
 import { bytesOf } from "@swarmvit/shared/bytes";
 import type { Codec } from "@swarmvit/shared/codec";
-import {
-  type Contribution,
-  FrameError,
-  type FrameId,
-  type RefusalCode,
-  type Report,
-} from "@swarmvit/shared/frame";
+import { FrameError, type FrameId, type RefusalCode, type Report } from "@swarmvit/shared/frame";
 import { encodeModel, type ModelMetadata } from "@swarmvit/shared/model-weights";
 import { type ParameterTable, parameterTable } from "@swarmvit/shared/parameters";
 import { encodeAsHalves } from "@swarmvit/shared/published-weights";
 import type { StepRecord } from "@swarmvit/shared/run";
-import { type Node, nodeKey } from "@swarmvit/shared/tree";
+import type { Node } from "@swarmvit/shared/tree";
 import type { VariantName } from "@swarmvit/shared/variants";
-import {
-  addVectors,
-  allFinite,
-  averageGradient,
-  clipGradient,
-  gradientNorm,
-} from "../core/average.ts";
+import { allFinite, averageGradient, clipGradient, gradientNorm } from "../core/average.ts";
 import { emaMomentum } from "../core/ema.ts";
 import type { CoreSnapshot, PublishedWeights, StepLog } from "../core/messages.ts";
 import { ADAMW_DEFAULTS, biasCorrections } from "../core/optimizer.ts";
@@ -40,6 +28,7 @@ import { crashPoint } from "../storage/crash-point.ts";
 import type { Disk } from "../storage/disk.ts";
 import { writeFileDurably } from "../storage/durable-file.ts";
 import { openStepLog, readStepLog } from "../storage/step-log.ts";
+import { openNodeSums } from "./node-sums.ts";
 import { applyUpdate, decodeRecord, encodeRecord, type StepEntry } from "./step-update.ts";
 import { initialVectorState, type VectorState } from "./vector-state.ts";
 import { type UnitSize, verifyContribution } from "./verify-contribution.ts";
@@ -137,8 +126,6 @@ export interface VectorWork {
   saveModel(path: string, metadata: ModelMetadata): void;
 }
 
-type Vectors = Pick<Contribution, "gradient" | "statistics">;
-
 /** From here on a second moment could overflow float32, and stay infinite for ever. */
 const MAX_NORM = 1e19;
 
@@ -152,7 +139,7 @@ export function openVectorWork(
   table: ParameterTable = parameterTable(setup.variant, setup.classes.length),
 ): VectorWork {
   const optimizer = { ...ADAMW_DEFAULTS, weightDecay: setup.weightDecay };
-  const nodes = new Map<number, Map<string, Vectors>>(); // step → node key → vectors
+  const nodes = openNodeSums(table);
   const stepLog = openStepLog(disk, setup.logDirectory);
   let current: VectorState | undefined;
   /** SHA-256 of the published weights in force. */
@@ -173,20 +160,6 @@ export function openVectorWork(
   const state = (): VectorState => {
     if (!current) throw new Error("there are no weights yet: initialize or restore comes first");
     return current;
-  };
-  const nodesOf = (step: number) => {
-    let map = nodes.get(step);
-    if (!map) {
-      map = new Map();
-      nodes.set(step, map);
-    }
-    return map;
-  };
-  const take = (step: number, node: Node): Vectors => {
-    const vectors = nodesOf(step).get(nodeKey(node));
-    if (!vectors) throw new Error(`node ${nodeKey(node)} of step ${step} is not filled`);
-    nodesOf(step).delete(nodeKey(node));
-    return vectors;
   };
 
   return {
@@ -254,10 +227,8 @@ export function openVectorWork(
 
     verify(frame, expected, sizes) {
       try {
-        const contribution = verifyContribution(frame, expected, sizes, table);
-        const { report, gradient, statistics } = contribution;
-        if (expected.kind === "gradient")
-          nodesOf(expected.step).set(nodeKey(expected), { gradient, statistics });
+        const { report, ...vectors } = verifyContribution(frame, expected, sizes, table);
+        if (expected.kind === "gradient") nodes.fill(expected.step, expected, vectors);
         return { ok: true, report };
       } catch (error) {
         if (!(error instanceof FrameError)) throw error;
@@ -265,22 +236,13 @@ export function openVectorWork(
       }
     },
 
-    add(step, node, left, right) {
-      const sum = take(step, left);
-      const other = take(step, right);
-      addVectors(sum.gradient, sum.gradient, other.gradient);
-      addVectors(sum.statistics, sum.statistics, other.statistics);
-      nodesOf(step).set(nodeKey(node), sum);
-    },
-
-    alias(step, node, child) {
-      nodesOf(step).set(nodeKey(node), take(step, child));
-    },
+    add: nodes.add,
+    alias: nodes.alias,
 
     async commit(step, root, samples, lr, log) {
       if (unlogged?.step !== step) {
         const now = state();
-        const { gradient, statistics } = take(step, root);
+        const { gradient, statistics } = nodes.take(step, root);
         averageGradient(gradient, samples);
         const gradNorm = gradientNorm(gradient);
         if (setup.clipGrad !== undefined) clipGradient(gradient, gradNorm, setup.clipGrad);
@@ -300,6 +262,7 @@ export function openVectorWork(
         const logged = outcomeOf(stepLog.append(t, record.body));
         const update = { ...scalars, gradient: record.gradient, statistics };
         const delta = applyUpdate(now, table, setup.codec, optimizer, update);
+        if (record.gradient !== gradient) nodes.recycle(gradient); // the record is a copy
         unlogged = {
           step,
           body: record.body,
@@ -318,9 +281,7 @@ export function openVectorWork(
       return commitment;
     },
 
-    forget(step) {
-      nodes.delete(step);
-    },
+    forget: nodes.forget,
 
     checkpoint(core) {
       const entry = writeCheckpoint(disk, setup.checkpointDirectory, table, state(), core);

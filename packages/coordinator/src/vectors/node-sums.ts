@@ -1,0 +1,100 @@
+/**
+ * The vectors of a step's nodes, and their sums along the tree. `int8` contributions stay encoded,
+ * a quarter of the memory, until they are added; vectors that are used up are used again, since
+ * fresh memory costs as much as the addition itself.
+ */
+
+import { addInt8, decodeInt8, sumInt8 } from "@swarmvit/shared/int8";
+import type { ParameterTable } from "@swarmvit/shared/parameters";
+import { type Node, nodeKey } from "@swarmvit/shared/tree";
+import { addVectors } from "../core/average.ts";
+
+export interface NodeVectors {
+  /** Float32 values, or the bytes of an `int8` gradient. */
+  readonly gradient: Float32Array | Uint8Array;
+  readonly statistics: Float32Array;
+}
+
+export interface NodeSums {
+  fill(step: number, node: Node, vectors: NodeVectors): void;
+  /** node = left + right; the halves are used up. */
+  add(step: number, node: Node, left: Node, right: Node): void;
+  /** node = child. */
+  alias(step: number, node: Node, child: Node): void;
+  /** A node's values, which are the caller's from then on. Errors where it is not filled. */
+  take(step: number, node: Node): { gradient: Float32Array; statistics: Float32Array };
+  /** Gives a vector back that nobody reads any more. */
+  recycle(gradient: Float32Array): void;
+  forget(step: number): void;
+  clear(): void;
+}
+
+/** Vectors kept for the next additions. */
+const SPARE = 4;
+
+/** Opens an empty store for vectors of this table. */
+export function openNodeSums(table: ParameterTable): NodeSums {
+  const steps = new Map<number, Map<string, NodeVectors>>();
+  const spare: Float32Array[] = [];
+
+  const nodesOf = (step: number) => {
+    let nodes = steps.get(step);
+    if (!nodes) {
+      nodes = new Map();
+      steps.set(step, nodes);
+    }
+    return nodes;
+  };
+  const use = (step: number, node: Node): NodeVectors => {
+    const nodes = nodesOf(step);
+    const vectors = nodes.get(nodeKey(node));
+    if (!vectors) throw new Error(`node ${nodeKey(node)} of step ${step} is not filled`);
+    nodes.delete(nodeKey(node));
+    return vectors;
+  };
+  const fresh = () => spare.pop() ?? new Float32Array(table.parameterCount);
+  const decoded = (gradient: NodeVectors["gradient"]): Float32Array => {
+    if (gradient instanceof Float32Array) return gradient;
+    const values = fresh();
+    decodeInt8(table, gradient, values);
+    return values;
+  };
+  const recycle = (gradient: Float32Array) => {
+    // A view of a frame would hold the whole frame.
+    const isWhole = gradient.byteLength === gradient.buffer.byteLength;
+    if (isWhole && spare.length < SPARE) spare.push(gradient);
+  };
+  const sumOf = (left: NodeVectors["gradient"], right: NodeVectors["gradient"]): Float32Array => {
+    if (left instanceof Uint8Array && right instanceof Uint8Array) {
+      const sum = fresh();
+      sumInt8(table, left, right, sum);
+      return sum;
+    }
+    const sum = decoded(left);
+    if (right instanceof Uint8Array) addInt8(table, right, sum);
+    else {
+      addVectors(sum, sum, right);
+      recycle(right);
+    }
+    return sum;
+  };
+
+  return {
+    fill: (step, node, vectors) => void nodesOf(step).set(nodeKey(node), vectors),
+    add(step, node, left, right) {
+      const a = use(step, left);
+      const b = use(step, right);
+      addVectors(a.statistics, a.statistics, b.statistics);
+      const gradient = sumOf(a.gradient, b.gradient);
+      nodesOf(step).set(nodeKey(node), { gradient, statistics: a.statistics });
+    },
+    alias: (step, node, child) => void nodesOf(step).set(nodeKey(node), use(step, child)),
+    take(step, node) {
+      const { gradient, statistics } = use(step, node);
+      return { gradient: decoded(gradient), statistics };
+    },
+    recycle,
+    forget: (step) => void steps.delete(step),
+    clear: () => steps.clear(),
+  };
+}
