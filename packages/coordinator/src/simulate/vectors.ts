@@ -13,6 +13,7 @@ import { emaMomentum } from "../core/ema.ts";
 import type { CoreEvent, CoreSnapshot, Effect, PublishedWeights } from "../core/messages.ts";
 import { ADAMW_DEFAULTS, biasCorrections } from "../core/optimizer.ts";
 import type { Uploads } from "../server/uploads.ts";
+import { valuesOf } from "../vectors/node-sums.ts";
 import { applyUpdate } from "../vectors/step-update.ts";
 import { initialVectorState, type VectorState } from "../vectors/vector-state.ts";
 import { verifyContribution } from "../vectors/verify-contribution.ts";
@@ -205,7 +206,9 @@ export function openSimulatedVectors(context: VectorsContext): SimulatedVectors 
     let statistics: Float32Array = NOTHING;
     if (arithmetic === "tiny")
       try {
-        ({ report, gradient, statistics } = verifyContribution(frame, expected, [], TINY_TABLE));
+        const verified = verifyContribution(frame, expected, [], TINY_TABLE);
+        gradient = valuesOf(TINY_TABLE, verified.gradient);
+        ({ report, statistics } = verified);
       } catch (error) {
         if (!(error instanceof FrameError)) throw error;
         return { type: "refused", lease, code: error.code, detail: error.message };

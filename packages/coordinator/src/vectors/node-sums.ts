@@ -32,6 +32,18 @@ export interface NodeSums {
 /** Vectors kept for the next additions. */
 const SPARE = 4;
 
+/** A gradient's values: its own, or decoded into a vector that `fresh` gives. */
+export function valuesOf(
+  table: ParameterTable,
+  gradient: NodeVectors["gradient"],
+  fresh: () => Float32Array = () => new Float32Array(table.parameterCount),
+): Float32Array {
+  if (gradient instanceof Float32Array) return gradient;
+  const values = fresh();
+  decodeInt8(table, gradient, values);
+  return values;
+}
+
 /** Opens an empty store for vectors of this table. */
 export function openNodeSums(table: ParameterTable): NodeSums {
   const steps = new Map<number, Map<string, NodeVectors>>();
@@ -53,12 +65,7 @@ export function openNodeSums(table: ParameterTable): NodeSums {
     return vectors;
   };
   const fresh = () => spare.pop() ?? new Float32Array(table.parameterCount);
-  const decoded = (gradient: NodeVectors["gradient"]): Float32Array => {
-    if (gradient instanceof Float32Array) return gradient;
-    const values = fresh();
-    decodeInt8(table, gradient, values);
-    return values;
-  };
+  const decoded = (gradient: NodeVectors["gradient"]) => valuesOf(table, gradient, fresh);
   const recycle = (gradient: Float32Array) => {
     // A view of a frame would hold the whole frame.
     const isWhole = gradient.byteLength === gradient.buffer.byteLength;
