@@ -11,6 +11,7 @@ const ROOT = fileURLToPath(new URL(".", import.meta.url));
 const PAGES: Readonly<Record<string, string>> = {
   "index.html": "packages/worker/index.html",
   "dashboard.html": "packages/dashboard/dashboard.html",
+  "bench.html": "packages/worker/bench.html",
 };
 
 /** What the build id is the hash of: everything that can end up in a tab. */

@@ -3,11 +3,12 @@
 import { type ParameterTable, parameterTable, type TensorSpec } from "@swarmvit/shared/parameters";
 import { fill } from "@swarmvit/shared/random";
 import type { VariantName } from "@swarmvit/shared/variants";
+import { type AttentionPlace, attentionMap } from "@swarmvit/worker/engine/attention-map";
 import { digestOf } from "@swarmvit/worker/engine/digest";
 import type { Batch, Executor, ModelConfig } from "@swarmvit/worker/engine/executor";
 import type { Graph, ValueId } from "@swarmvit/worker/engine/graph";
 import { toEngineLayout } from "@swarmvit/worker/engine/layout";
-import { evaluationGraph, trainingGraph } from "@swarmvit/worker/engine/mobilevit";
+import { attentionGraph, evaluationGraph, trainingGraph } from "@swarmvit/worker/engine/mobilevit";
 import type { RunGraph } from "@swarmvit/worker/engine/run-graph";
 import { score } from "@swarmvit/worker/engine/score";
 import { allClose, type Check, check } from "./allclose.ts";
@@ -234,6 +235,60 @@ export function compareDigest(
     check(`${name}.probe`, Math.abs(got.probe - wantedProbe), slack),
     check(`${name}.max`, Math.abs(got.max - wantedMost), element),
     allClose(`${name}.samples`, picks, want.samples.subarray(0, 16), { absolute: element }),
+  ];
+}
+
+/**
+ * Attention probabilities of a layer: rows sum to 1, they weigh the values into what the attention
+ * kernel itself gives, and the executor's are those of the same queries and keys.
+ */
+export async function checkAttention(
+  run: RunGraph,
+  executor: Executor,
+  network: OracleNetwork,
+  place: AttentionPlace,
+): Promise<Check[]> {
+  const { config, batch } = network;
+  const samples = batch.labels.length;
+  const { graph, qkv } = attentionGraph(config, batch.height, batch.width, samples, place);
+  const whole = evaluationGraph(config, batch.height, batch.width, samples).graph;
+  const attention = whole.operations[graph.operations.length];
+  if (attention.op !== "attention") throw new Error("the graph does not end before an attention");
+  const operations = [...graph.operations, attention];
+  const tapped = { ...graph, operations, outputs: [qkv, attention.y] };
+  const results = await run(tapped, uploads(tapped, network));
+  const value = (id: ValueId) => results.get(id) ?? new Float32Array();
+  await executor.setWeights(network.parameters, network.statistics);
+  const map = await executor.attention({ ...batch, labels: new Int32Array() }, place);
+  const { sequences, heads, tokens, probabilities } = map;
+  const d = value(attention.y).length / (sequences * tokens);
+  const headDim = d / heads;
+  const weighed = new Float32Array(value(attention.y).length);
+  let worstSum = 0;
+  for (let s = 0; s < sequences; s++)
+    for (let head = 0; head < heads; head++)
+      for (let i = 0; i < tokens; i++) {
+        const row = ((s * heads + head) * tokens + i) * tokens;
+        let sum = 0;
+        for (let j = 0; j < tokens; j++) {
+          const p = probabilities[row + j];
+          sum += p;
+          for (let c = 0; c < headDim; c++)
+            weighed[(s * tokens + i) * d + head * headDim + c] +=
+              p * value(qkv)[(s * tokens + j) * 3 * d + 2 * d + head * headDim + c];
+        }
+        worstSum = Math.max(worstSum, Math.abs(sum - 1));
+      }
+  const { probabilities: want } = attentionMap(value(qkv), samples, config.variant, place);
+  const name = `attention ${place.stage}.${place.layer}`;
+  return [
+    check(`${name}: sequences`, Math.abs(sequences - 4 * samples), 0),
+    check(`${name}: rows sum to 1`, worstSum, 1e-5),
+    allClose(`${name}: probabilities`, probabilities, want, { absolute: 1e-4 }),
+    allClose(`${name}: values they weigh`, weighed, value(attention.y), {
+      absolute: 1e-4,
+      relative: 1e-4,
+    }),
   ];
 }
 

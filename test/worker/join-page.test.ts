@@ -1,5 +1,6 @@
-/** The join page in a real browser, served by a real coordinator: what a person sees and can do. */
+/** The pages that compute, in a real browser, served by a real coordinator: what a person sees and can do. */
 
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -126,6 +127,48 @@ test.each(["light", "dark"] as const)("is usable on the smallest phone (%s)", as
   await page.getByRole("button", { name: "Pause" }).waitFor();
   await page.getByText("Invite others").click();
   expect(await flaws(page)).toEqual([]);
+  await page.close();
+});
+
+test.only("the bench page measures, explains, can be cancelled, and gives its rows as JSON", async () => {
+  const { url } = await openRun();
+  const { page, errors } = await openPage(`${url}/bench`, {
+    viewport: { width: 320, height: 640 },
+    bypassCSP: true, // for axe
+  });
+  const measure = page.getByRole("button", { name: /^Measure/ });
+  await page.getByLabel("Images").selectOption("2");
+  // Six units of TF.js would only take time here.
+  await page.getByLabel("tfjs-wasm").uncheck();
+  await page.getByText(/GPU: .*, a software GPU/).waitFor();
+  expect(await page.getByLabel("webgpu", { exact: true }).isChecked()).toBe(true);
+  expect(await page.getByLabel(/tfjs-webgpu/).isChecked()).toBe(false);
+  await page.getByLabel("webgpu", { exact: true }).uncheck();
+  expect(await flaws(page)).toEqual([]);
+
+  await measure.click();
+  await page.getByText(/^Round 1 of 6/).waitFor({ timeout: 60_000 });
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await measure.waitFor();
+  await measure.click();
+  await page.getByText("Operations of wasm", { exact: true }).waitFor({ timeout: 60_000 });
+  const downloading = page.waitForEvent("download");
+  await page.getByRole("link", { name: "Download as JSON" }).click();
+  const rows = JSON.parse(await readFile(await (await downloading).path(), "utf8"));
+  expect(rows).toMatchObject([
+    { executor: "wasm", variant: "xxs", height: 64, width: 64, batch: 2, dispatches: null },
+  ]);
+  expect(rows[0].ms).toBeGreaterThan(0);
+  expect(rows[0].imagesPerSecond).toBeCloseTo(2000 / rows[0].ms, 6);
+  await page.getByText("Operations of wasm", { exact: true }).click();
+  await page.getByRole("cell", { name: "batchNormGrad" }).waitFor();
+  expect(await flaws(page)).toEqual([]);
+  if (process.env.SCREENSHOTS) {
+    await page.screenshot({ path: `${process.env.SCREENSHOTS}/bench-phone.png`, fullPage: true });
+    await page.setViewportSize({ width: 1200, height: 900 });
+    await page.screenshot({ path: `${process.env.SCREENSHOTS}/bench-wide.png`, fullPage: true });
+  }
+  expect(errors).toEqual([]);
   await page.close();
 });
 

@@ -63,7 +63,8 @@ export function App({ store, hostToken }: Props) {
         </div>
       </main>
       <footer class="muted">
-        {state.name} · run {state.id} · {formatCount(state.parameters)} parameters
+        {state.name} · run {state.id} · {formatCount(state.parameters)} parameters ·{" "}
+        <a href="/bench">How fast is this device?</a>
       </footer>
     </>
   );

@@ -18,6 +18,7 @@ import type { ReadGolden } from "../../support/fixtures.ts";
 import { checkBlocks } from "../../support/oracle-blocks.ts";
 import {
   checkActivations,
+  checkAttention,
   checkExecutor,
   NETWORKS,
   type OracleNetwork,
@@ -52,8 +53,17 @@ export async function checks(group: Group, read: ReadGolden): Promise<Found> {
   if (group === "blocks") found.push(...(await checkBlocks(webgpuRunGraph(device), read)));
   if (group === "activations") {
     const run = webgpuRunGraph(device);
-    for (const name of NETWORKS.slice(0, 2))
-      found.push(...(await checkActivations(run, await openNetwork(read, name))));
+    for (const name of NETWORKS.slice(0, 2)) {
+      const network = await openNetwork(read, name);
+      found.push(...(await checkActivations(run, network)));
+      const executor = await openExecutor(network);
+      for (const place of [
+        { stage: 2, layer: 1 },
+        { stage: 4, layer: 2 },
+      ])
+        found.push(...(await checkAttention(run, executor, network, place)));
+      await executor.close();
+    }
   }
   // The tiles meant for real GPUs compute the same, here on software.
   if (group === "hardware") {

@@ -38,6 +38,7 @@ const MODEL_FILES = ["best.safetensors", "last.safetensors"] as const;
 const PAGES: readonly [route: string, files: readonly string[]][] = [
   ["/", ["index.html", "join.html"]],
   ["/dashboard", ["dashboard.html", "dashboard/index.html"]],
+  ["/bench", ["bench.html"]],
 ];
 
 /** The routes, without a server. */
@@ -136,7 +137,7 @@ export function createHttpApp(options: HttpOptions): Express {
 
 function servePages(app: Express, pagesDirectory: string | undefined): void {
   if (!pagesDirectory) {
-    app.get(["/", "/dashboard"], (_, response) => {
+    app.get(["/", "/dashboard", "/bench"], (_, response) => {
       response
         .type("text/plain")
         .send("swarmvit is running, but its pages are not built: run npm run build.\n");

@@ -2,6 +2,7 @@
 
 import type { Codec } from "@swarmvit/shared/codec";
 import type { VariantName } from "@swarmvit/shared/variants";
+import type { AttentionMap, AttentionPlace } from "./attention-map.ts";
 
 /** The model a run trains; fixed for an executor's life. */
 export interface ModelConfig {
@@ -24,6 +25,16 @@ export interface Batch {
   readonly labels: Int32Array;
   /** The unit's seed: dropout masks come from it. Unused in evaluation. */
   readonly seed: number;
+}
+
+/** Samples of a batch, whether it has labels (evaluation needs none) or not. Throws where its parts disagree. */
+export function samplesOf({ pixels, height, width, labels }: Batch): number {
+  const samples = pixels.length / (height * width * 3);
+  if (!Number.isInteger(samples) || samples < 1 || ![0, samples].includes(labels.length))
+    throw new Error(
+      `expected pixels [${labels.length}, ${height}, ${width}, 3], got ${pixels.length} numbers`,
+    );
+  return samples;
 }
 
 /** What one unit measured on the way. */
@@ -82,6 +93,8 @@ export interface Executor {
   startNode(): NodeAccumulator;
   /** Logits [B, classes] in evaluation mode. */
   predict(batch: Batch): Promise<Float32Array>;
+  /** Attention probabilities of one layer in evaluation mode. */
+  attention(batch: Batch, place: AttentionPlace): Promise<AttentionMap>;
   /** Bytes that a unit of this size needs on the device, by the plan. */
   plannedBytes(height: number, width: number, batch: number): number;
   close(): Promise<void>;

@@ -7,9 +7,10 @@ import {
   VARIANTS,
   type VariantName,
 } from "@swarmvit/shared/variants";
+import type { AttentionPlace } from "./attention-map.ts";
 import { type BackwardGraph, backward } from "./backward.ts";
 import type { ModelConfig } from "./executor.ts";
-import type { Activation, Graph, ValueId } from "./graph.ts";
+import type { Activation, Graph, Operation, ValueId } from "./graph.ts";
 import { createGraphBuilder, type GraphBuilder } from "./graph-builder.ts";
 
 /** Total stride of the backbone: 32 to classify, 16 or 8 where a dense head follows (SPEC section 7). */
@@ -73,6 +74,35 @@ export function evaluationGraph(
     logits,
     taps,
   };
+}
+
+/** An evaluation graph that ends in one layer's queries, keys and values. */
+export interface AttentionGraph {
+  readonly graph: Graph;
+  readonly pixels: ValueId; // [B, H, W, 3]
+  readonly qkv: ValueId; // [4B, N, 3d]
+}
+
+/** Forward on running statistics up to the attention of one layer. Throws where the variant has no such layer. */
+export function attentionGraph(
+  config: ModelConfig,
+  height: number,
+  width: number,
+  batch: number,
+  { stage, layer }: AttentionPlace,
+): AttentionGraph {
+  const blocks = VARIANTS[config.variant].transformers;
+  const depth = blocks[stage - 2]?.depth ?? 0;
+  if (!Number.isInteger(layer) || layer < 0 || layer >= depth)
+    throw new Error(
+      `${config.variant} has no attention at stage ${stage}, layer ${layer}; its stages 2 to 4 have ${blocks.map((block) => block.depth).join(", ")} layers`,
+    );
+  const before = blocks.slice(0, stage - 2).reduce((sum, block) => sum + block.depth, 0);
+  const { graph, pixels } = evaluationGraph(config, height, width, batch);
+  const layers = graph.operations.filter(({ op }) => op === "attention");
+  const wanted = layers[before + layer] as Operation & { op: "attention" };
+  const operations = graph.operations.slice(0, graph.operations.indexOf(wanted));
+  return { graph: { ...graph, operations, outputs: [wanted.qkv] }, pixels, qkv: wanted.qkv };
 }
 
 /** Backbone, final_conv, pooling, head: [B, H, W, 3] → [B, classes]. */

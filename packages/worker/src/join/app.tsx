@@ -43,6 +43,9 @@ export function App() {
           Images come from the host. Nothing of yours is sent but gradients, the name above, what
           browser and GPU this is, and how fast.
         </p>
+        <p>
+          <a href="/bench">How fast is this device?</a>
+        </p>
       </footer>
     </>
   );

@@ -2,15 +2,18 @@
 
 import { type ParameterTable, parameterTable, type TensorSpec } from "@swarmvit/shared/parameters";
 import * as tf from "@tensorflow/tfjs-core";
-import type { Batch, Executor, ModelConfig, NodeAccumulator, NodeGradient } from "../executor.ts";
+import { attentionMap } from "../attention-map.ts";
+import {
+  type Batch,
+  type Executor,
+  type ModelConfig,
+  type NodeAccumulator,
+  type NodeGradient,
+  samplesOf,
+} from "../executor.ts";
 import type { Graph, ValueId } from "../graph.ts";
 import { engineShape, fromEngineLayout, toEngineLayout } from "../layout.ts";
-import {
-  evaluationGraph,
-  type NetworkGraph,
-  type TrainingGraph,
-  trainingGraph,
-} from "../mobilevit.ts";
+import { attentionGraph, evaluationGraph, type NetworkGraph, trainingGraph } from "../mobilevit.ts";
 import { plan } from "../plan.ts";
 import { checkUnit } from "../safe-numbers.ts";
 import { createTreeSum } from "../tree-sum.ts";
@@ -37,7 +40,7 @@ export async function createTfjsExecutor(
 
   /** Runs a program on a batch and reads back the values asked for. */
   const run = async (
-    { graph, program, pixels }: NetworkGraph & { program: TfjsProgram },
+    { graph, program, pixels }: Pick<NetworkGraph, "graph" | "pixels"> & { program: TfjsProgram },
     batch: Batch,
     extra: readonly (readonly [ValueId, tf.Tensor])[],
   ): Promise<Map<ValueId, Float32Array>> => {
@@ -56,7 +59,7 @@ export async function createTfjsExecutor(
   };
 
   const computeUnit = async (batch: Batch): Promise<NodeGradient> => {
-    const samples = sizeOf(batch);
+    const samples = samplesOf(batch);
     const unit = training(batch.height, batch.width, samples);
     const labels = tf.tensor1d(Float32Array.from(batch.labels));
     const results = await run(unit, batch, [[unit.labels, labels]]);
@@ -112,8 +115,17 @@ export async function createTfjsExecutor(
     async predict(batch) {
       await useBackend(backend);
       weights.required({ statistics: true });
-      const network = evaluation(batch.height, batch.width, sizeOf(batch));
+      const network = evaluation(batch.height, batch.width, samplesOf(batch));
       return (await run(network, batch, [])).get(network.logits) as Float32Array;
+    },
+    async attention(batch, place) {
+      await useBackend(backend);
+      weights.required({ statistics: true });
+      const { height, width } = batch;
+      const samples = samplesOf(batch);
+      const network = withProgram(attentionGraph(config, height, width, samples, place));
+      const qkv = (await run(network, batch, [])).get(network.qkv) as Float32Array;
+      return attentionMap(qkv, samples, config.variant, place);
     },
     plannedBytes: (height, width, batch) =>
       plan(training(height, width, batch).graph).bytes + 4 * table.parameterCount,
@@ -128,16 +140,7 @@ async function useBackend(backend: TfjsBackend): Promise<void> {
   if (tf.getBackend() !== backend) await tf.setBackend(backend);
 }
 
-function sizeOf({ pixels, height, width, labels }: Batch): number {
-  const samples = pixels.length / (height * width * 3);
-  if (!Number.isInteger(samples) || (labels.length !== 0 && labels.length !== samples))
-    throw new Error(
-      `expected pixels [${labels.length}, ${height}, ${width}, 3], got ${pixels.length} numbers`,
-    );
-  return samples;
-}
-
-function withProgram<T extends TrainingGraph | NetworkGraph>(network: T) {
+function withProgram<T extends Pick<NetworkGraph, "graph">>(network: T) {
   return { ...network, program: prepare(network.graph) };
 }
 

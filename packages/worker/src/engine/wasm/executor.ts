@@ -2,10 +2,18 @@
 
 import { parameterTable } from "@swarmvit/shared/parameters";
 import { siteSeed } from "@swarmvit/shared/random";
-import type { Batch, Executor, ModelConfig, NodeGradient, UnitReport } from "../executor.ts";
+import { type AttentionPlace, attentionMap } from "../attention-map.ts";
+import {
+  type Batch,
+  type Executor,
+  type ModelConfig,
+  type NodeGradient,
+  samplesOf,
+  type UnitReport,
+} from "../executor.ts";
 import type { Graph } from "../graph.ts";
 import { fromEngineLayout, toEngineLayout } from "../layout.ts";
-import { evaluationGraph, trainingGraph } from "../mobilevit.ts";
+import { attentionGraph, evaluationGraph, trainingGraph } from "../mobilevit.ts";
 import { checkUnit } from "../safe-numbers.ts";
 import { createTreeSum } from "../tree-sum.ts";
 import { createMachine, type MachineOptions } from "./machine.ts";
@@ -20,8 +28,12 @@ interface Network {
   readonly pixels: Region;
   readonly labels?: Region;
   readonly report?: Region;
-  readonly logits: Region;
+  /** Logits, or the queries, keys and values of a layer. */
+  readonly result: Region;
 }
+
+/** What a network is for; an attention's place gives its queries, keys and values. */
+type Purpose = "training" | "evaluation" | AttentionPlace;
 
 /**
  * Creates the executor; weights come by `setWeights` before anything else. Rejects where the
@@ -41,21 +53,26 @@ export async function createWasmExecutor(
   let hasStatistics = false;
   let closed = false;
 
-  const network = (training: boolean, h: number, w: number, b: number): Network => {
-    const key = `${training ? "train" : "evaluate"} ${h}x${w}x${b}`;
+  const network = (purpose: Purpose, h: number, w: number, b: number): Network => {
+    const key = `${JSON.stringify(purpose)} ${h}x${w}x${b}`;
     let found = networks.get(key);
     if (!found) {
-      found = build(training, h, w, b);
+      found = build(purpose, h, w, b);
       networks.set(key, found);
     }
     return found;
   };
-  const build = (training: boolean, h: number, w: number, b: number): Network => {
+  const build = (purpose: Purpose, h: number, w: number, b: number): Network => {
     const place = (graph: Graph) => createUnitProgram(graph, weights, machine.threads);
-    if (!training) {
+    if (purpose === "evaluation") {
       const { graph, pixels, logits } = evaluationGraph(config, h, w, b);
       const unit = place(graph);
-      return { unit, pixels: unit.place(pixels), logits: unit.place(logits) };
+      return { unit, pixels: unit.place(pixels), result: unit.place(logits) };
+    }
+    if (purpose !== "training") {
+      const { graph, pixels, qkv } = attentionGraph(config, h, w, b, purpose);
+      const unit = place(graph);
+      return { unit, pixels: unit.place(pixels), result: unit.place(qkv) };
     }
     const { graph, pixels, labels, logits, report } = trainingGraph(config, h, w, b);
     const unit = place(graph);
@@ -64,7 +81,7 @@ export async function createWasmExecutor(
       pixels: unit.place(pixels),
       labels: unit.place(labels),
       report: unit.place(report),
-      logits: unit.place(logits),
+      result: unit.place(logits),
     };
   };
   /** Gradients' vectors to be used again: new ones cost a page fault for each 4 KiB. */
@@ -75,16 +92,16 @@ export async function createWasmExecutor(
   const floats = ({ address, length }: Region) => machine.floats(address, length);
 
   /** Uploads a batch and runs its network. */
-  const run = (training: boolean, batch: Batch): Network => {
+  const run = (purpose: Purpose, batch: Batch): Network => {
     if (closed) throw new Error("the wasm executor is closed; create another");
     if (!hasWeights) throw new Error("the wasm executor has no weights; call setWeights first");
     const { height, width, pixels, labels, seed } = batch;
-    const samples = labels.length;
+    const samples = purpose === "training" ? labels.length : samplesOf(batch);
     if (pixels.length !== samples * height * width * 3)
       throw new Error(
         `expected pixels [${samples}, ${height}, ${width}, 3], got ${pixels.length} numbers`,
       );
-    const next = network(training, height, width, samples);
+    const next = network(purpose, height, width, samples);
     const { unit } = next;
     machine.reserve(unit.end);
     if (resident !== next) {
@@ -133,7 +150,7 @@ export async function createWasmExecutor(
         async add(batch, signal): Promise<UnitReport> {
           signal?.throwIfAborted();
           const started = performance.now();
-          const { unit, report } = run(true, batch);
+          const { unit, report } = run("training", batch);
           const [loss, top1, top5] = floats(report as Region);
           const samples = batch.labels.length;
           const sums = read(unit, samples);
@@ -156,10 +173,17 @@ export async function createWasmExecutor(
     async predict(batch) {
       if (!hasStatistics)
         throw new Error("prediction needs running statistics; give them to setWeights");
-      return floats(run(false, batch).logits).slice();
+      return floats(run("evaluation", batch).result).slice();
     },
 
-    plannedBytes: (height, width, batch) => network(true, height, width, batch).unit.end,
+    async attention(batch, place) {
+      if (!hasStatistics)
+        throw new Error("attention needs running statistics; give them to setWeights");
+      const { result } = run(place, batch);
+      return attentionMap(floats(result), samplesOf(batch), config.variant, place);
+    },
+
+    plannedBytes: (height, width, batch) => network("training", height, width, batch).unit.end,
 
     async close() {
       closed = true;

@@ -1,6 +1,7 @@
 /** The `webgpu` executor: one unit is a few submits of own kernels, one node one read-back. */
 
-import type { Executor, ExecutorInfo, ModelConfig } from "../executor.ts";
+import { attentionMap } from "../attention-map.ts";
+import { type Executor, type ExecutorInfo, type ModelConfig, samplesOf } from "../executor.ts";
 import type { ValueId } from "../graph.ts";
 import { trainingGraph } from "../mobilevit.ts";
 import type { Plan } from "../plan.ts";
@@ -84,13 +85,23 @@ export async function createWebgpuExecutor(
     startNode: () => startNode({ ...program, config, guard, weights, sum, programs, results }),
     predict: (batch) =>
       guard.run(async () => {
-        const { height, width, pixels } = batch;
-        const samples = pixels.length / (height * width * 3);
+        const { height, width } = batch;
+        const samples = samplesOf(batch);
         const { result } = await programs.compute(
-          await programs.of(height, width, samples, false),
+          await programs.of(height, width, samples, "evaluation"),
           batch,
         );
         return result.slice(0, samples * config.classes);
+      }),
+    attention: (batch, place) =>
+      guard.run(async () => {
+        const { height, width } = batch;
+        const samples = samplesOf(batch);
+        const { result } = await programs.compute(
+          await programs.of(height, width, samples, place),
+          batch,
+        );
+        return attentionMap(result, samples, config.variant, place);
       }),
     plannedBytes(height, width, batch) {
       const plan = unitPlan(trainingGraph(config, height, width, batch).graph);

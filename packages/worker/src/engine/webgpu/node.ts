@@ -74,7 +74,7 @@ export function startNode(host: NodeHost): NodeAccumulator {
     signal?.throwIfAborted();
     const samples = checkBatch(batch, config.classes);
     const { height, width } = batch;
-    const unit = await programs.of(height, width, samples, true);
+    const unit = await programs.of(height, width, samples, "training");
     await sum.prepare(sum.units + 1);
     signal?.throwIfAborted();
     const { result, computeMs } = await programs.compute(unit, batch, (encoder) =>

@@ -1,8 +1,9 @@
 /** The programs of an executor, one a size, and running one on a batch. */
 
+import type { AttentionPlace } from "../attention-map.ts";
 import type { Batch, ModelConfig } from "../executor.ts";
 import type { Graph, ValueId } from "../graph.ts";
-import { evaluationGraph, trainingGraph } from "../mobilevit.ts";
+import { attentionGraph, evaluationGraph, trainingGraph } from "../mobilevit.ts";
 import { type Plan, plan } from "../plan.ts";
 import { fuseAdditions } from "./fuse.ts";
 import { createProgram, type Program, type ProgramHost } from "./program.ts";
@@ -11,11 +12,14 @@ import { createReadBack, type ReadBack } from "./read-back.ts";
 /** A submit should take about this long, so that a slow GPU can draw in between (DESIGN section 4). */
 const SUBMIT_MS = 100;
 
+/** What a program is for; an attention's place gives its queries, keys and values. */
+export type Purpose = "training" | "evaluation" | AttentionPlace;
+
 export interface UnitProgram {
   readonly program: Program;
   readonly pixels: ValueId;
   readonly labels: ValueId | undefined;
-  /** Report (training) or logits (evaluation). */
+  /** Report (training), logits (evaluation), or a layer's queries, keys and values. */
   readonly result: ValueId;
   readonly readBack: ReadBack;
   /** How many submits a unit is cut into, from how long the last one took. */
@@ -29,7 +33,7 @@ export interface UnitResult {
 
 export interface UnitPrograms {
   /** The program of a size, compiled and with its memory reserved. */
-  of(height: number, width: number, batch: number, training: boolean): Promise<UnitProgram>;
+  of(height: number, width: number, batch: number, purpose: Purpose): Promise<UnitProgram>;
   /** Uploads a batch, runs its program and whatever `after` records, and reads the result. */
   compute(
     unit: UnitProgram,
@@ -61,16 +65,14 @@ export function createUnitPrograms(config: ModelConfig, host: ProgramHost): Unit
     get counts() {
       return counts;
     },
-    async of(height, width, batch, training) {
-      const key = `${height}x${width}x${batch} ${training}`;
+    async of(height, width, batch, purpose) {
+      const key = `${height}x${width}x${batch} ${JSON.stringify(purpose)}`;
       const known = programs.get(key);
       if (known) {
         await known.program.prepare();
         return known;
       }
-      const { graph, ...ends } = training
-        ? unitGraph(config, height, width, batch)
-        : predictionGraph(config, height, width, batch);
+      const { graph, ...ends } = networkFor(purpose, config, height, width, batch);
       const program = createProgram(unitPlan(graph), host);
       await program.prepare();
       const bytes = Math.ceil(program.region(ends.result).bytes / 16) * 16;
@@ -127,12 +129,21 @@ interface Network {
   readonly result: ValueId;
 }
 
-function unitGraph(config: ModelConfig, h: number, w: number, b: number): Network {
-  const { graph, pixels, labels, report } = trainingGraph(config, h, w, b);
-  return { graph, pixels, labels, result: report };
-}
-
-function predictionGraph(config: ModelConfig, h: number, w: number, b: number): Network {
-  const { graph, pixels, logits } = evaluationGraph(config, h, w, b);
-  return { graph, pixels, labels: undefined, result: logits };
+function networkFor(
+  purpose: Purpose,
+  config: ModelConfig,
+  h: number,
+  w: number,
+  b: number,
+): Network {
+  if (purpose === "training") {
+    const { graph, pixels, labels, report } = trainingGraph(config, h, w, b);
+    return { graph, pixels, labels, result: report };
+  }
+  if (purpose === "evaluation") {
+    const { graph, pixels, logits } = evaluationGraph(config, h, w, b);
+    return { graph, pixels, labels: undefined, result: logits };
+  }
+  const { graph, pixels, qkv } = attentionGraph(config, h, w, b, purpose);
+  return { graph, pixels, labels: undefined, result: qkv };
 }
