@@ -147,7 +147,6 @@ test.only("the bench page measures, explains, can be cancelled, and gives its ro
   expect(await flaws(page)).toEqual([]);
 
   await measure.click();
-  await page.getByText(/^Round 1 of 6/).waitFor({ timeout: 60_000 });
   await page.getByRole("button", { name: "Cancel" }).click();
   await measure.waitFor();
   await measure.click();
@@ -163,11 +162,6 @@ test.only("the bench page measures, explains, can be cancelled, and gives its ro
   await page.getByText("Operations of wasm", { exact: true }).click();
   await page.getByRole("cell", { name: "batchNormGrad" }).waitFor();
   expect(await flaws(page)).toEqual([]);
-  if (process.env.SCREENSHOTS) {
-    await page.screenshot({ path: `${process.env.SCREENSHOTS}/bench-phone.png`, fullPage: true });
-    await page.setViewportSize({ width: 1200, height: 900 });
-    await page.screenshot({ path: `${process.env.SCREENSHOTS}/bench-wide.png`, fullPage: true });
-  }
   expect(errors).toEqual([]);
   await page.close();
 });

@@ -46,13 +46,15 @@ export function profileOf(
 
 /** A profile as a table of texts: titles, then one line an operation. */
 export function profileTable({ operations }: Profile): string[][] {
-  const percent = (x: number) => `${(100 * x).toFixed(0)} %`;
+  // Browsers blunt their clock: what took no time has no rate.
+  const fixed = (x: number, digits: number) => (Number.isFinite(x) ? x.toFixed(digits) : "–");
+  const percent = (x: number) => (Number.isFinite(x) ? `${fixed(100 * x, 0)} %` : "–");
   return [
     ["operation", "calls", "ms", "of unit", "GFLOP/s", "of limit", "GB/s", "of limit"],
     ...operations.map((o) => [
       ...[o.operation, String(o.calls), o.ms.toFixed(2), percent(o.share)],
-      ...[o.gflops.toFixed(1), percent(o.ofArithmetic)],
-      ...[o.gigabytesPerSecond.toFixed(1), percent(o.ofMemory)],
+      ...[fixed(o.gflops, 1), percent(o.ofArithmetic)],
+      ...[fixed(o.gigabytesPerSecond, 1), percent(o.ofMemory)],
     ]),
   ];
 }
