@@ -130,7 +130,7 @@ test.each(["light", "dark"] as const)("is usable on the smallest phone (%s)", as
   await page.close();
 });
 
-test.only("the bench page measures, explains, can be cancelled, and gives its rows as JSON", async () => {
+test("the bench page measures, explains, can be cancelled, and gives its rows as JSON", async () => {
   const { url } = await openRun();
   const { page, errors } = await openPage(`${url}/bench`, {
     viewport: { width: 320, height: 640 },
