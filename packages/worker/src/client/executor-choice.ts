@@ -68,7 +68,7 @@ export function candidates(backend: BackendName, hardware: boolean): readonly Ex
 
 /** Starts the best executor that a name stands for. Throws what the last one said if none passes. */
 export async function findDevice(backend: BackendName, host: Host): Promise<ChosenDevice> {
-  const adapter = await findAdapter();
+  const adapter = await findAdapter(host.openGpu);
   const names = candidates(backend, adapter.kind === "hardware");
   return chooseDevice({
     names,

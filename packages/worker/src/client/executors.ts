@@ -17,6 +17,8 @@ export interface Host {
   readonly loadModule?: LoadModule;
   /** Threads that one executor may use, where it can use several; 1 unless given. */
   readonly threads?: number;
+  /** Finds WebGPU where it is no property of `navigator`: in Node. */
+  readonly openGpu?: () => Promise<GPU>;
   /** Where choices that were measured on this device are remembered; nowhere unless given. */
   readonly choices?: ChoiceStore;
 }
@@ -33,11 +35,12 @@ export function startExecutor(name: ExecutorName, host: Host): Promise<FoundDevi
 }
 
 /** What `requestAdapter` gives: its name and, in the words of `problems.ts`, its kind. Callable in a page and in a worker. */
-export async function findAdapter(): Promise<{
+export async function findAdapter(openGpu?: Host["openGpu"]): Promise<{
   readonly kind: "hardware" | "software" | "none";
   readonly name: string;
 }> {
-  const gpu = typeof navigator === "undefined" ? undefined : navigator.gpu;
+  const own = typeof navigator === "undefined" ? undefined : navigator.gpu;
+  const gpu = own ?? (await openGpu?.().catch(() => undefined)); // without WebGPU there is no adapter
   const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) return { kind: "none", name: "" };
   const { adapterName, software } = describeAdapter(adapter.info);
@@ -54,12 +57,12 @@ const STARTERS: Readonly<Record<ExecutorName, (host: Host) => Promise<FoundDevic
   "tfjs-cpu": (host) => startTfjs("cpu", host),
 };
 
-async function startWebgpu({ choices }: Host): Promise<FoundDevice> {
+async function startWebgpu({ choices, openGpu }: Host): Promise<FoundDevice> {
   const { createWebgpuExecutor } = await import("../engine/webgpu/executor.ts");
   const { createPipelines } = await import("../engine/webgpu/pipelines.ts");
   const { pickKernels } = await import("../engine/webgpu/tune.ts");
   const open = async () => {
-    const { device, adapterName, software } = await openDevice();
+    const { device, adapterName, software } = await openDevice({ gpu: await openGpu?.() });
     const pipelines = createPipelines(device);
     const kernels = await pickKernels(device, { adapterName, software, choices, pipelines });
     return { device, adapterName, software, pipelines, kernels };

@@ -7,6 +7,7 @@ import { findDevice } from "../client/executor-choice.ts";
 import { openNodeChoices } from "../engine/choice-store-node.ts";
 import { loadModuleFromDisk } from "../engine/wasm/modules-node.ts";
 import { decodeInNode } from "../input/decode-node.ts";
+import { openDawn } from "../node/dawn.ts";
 import { exposeCompute } from "./remote-compute.ts";
 
 const { port, threads } = workerData as { port: MessagePort; threads?: number };
@@ -18,7 +19,10 @@ exposeCompute(
     platform: `node ${process.versions.node}`,
     memoryBytes: Math.min(2 ** 30, Math.floor(totalmem() / 4)),
     findDevice: (backend) =>
-      findDevice(backend, { kind: "node", loadModule: loadModuleFromDisk, threads, choices }),
+      findDevice(backend, {
+        ...{ kind: "node", loadModule: loadModuleFromDisk, threads, choices },
+        openGpu: openDawn,
+      }),
   },
   // Node's port is an EventTarget as comlink needs it; only its type says otherwise.
   port as unknown as Endpoint,
