@@ -11,6 +11,7 @@ import {
   samplesOf,
   type UnitReport,
 } from "../executor.ts";
+import { createFoldableWeights, foldNorms } from "../fold.ts";
 import type { Graph } from "../graph.ts";
 import { fromEngineLayout, toEngineLayout } from "../layout.ts";
 import { attentionGraph, evaluationGraph, trainingGraph } from "../mobilevit.ts";
@@ -66,12 +67,12 @@ export async function createWasmExecutor(
     const place = (graph: Graph) => createUnitProgram(graph, weights, machine.threads);
     if (purpose === "evaluation") {
       const { graph, pixels, logits } = evaluationGraph(config, h, w, b);
-      const unit = place(graph);
+      const unit = place(foldNorms(graph).graph);
       return { unit, pixels: unit.place(pixels), result: unit.place(logits) };
     }
     if (purpose !== "training") {
       const { graph, pixels, qkv } = attentionGraph(config, h, w, b, purpose);
-      const unit = place(graph);
+      const unit = place(foldNorms(graph).graph);
       return { unit, pixels: unit.place(pixels), result: unit.place(qkv) };
     }
     const { graph, pixels, labels, logits, report } = trainingGraph(config, h, w, b);
@@ -84,6 +85,15 @@ export async function createWasmExecutor(
       result: unit.place(logits),
     };
   };
+  const foldable = createFoldableWeights(config, (parameters, statistics) => {
+    machine.reserve(weights.end);
+    const engine = toEngineLayout(table.parameters, parameters);
+    machine.floats(weights.parameters, table.parameterCount).set(engine);
+    if (statistics) machine.floats(weights.statistics, table.statisticsCount).set(statistics);
+    const { packingAt, packingProgram } = weights;
+    machine.integers(packingAt, packingProgram.length).set(packingProgram);
+    machine.run(packingAt, packingAt + packingProgram.length * 4, 0, 0);
+  });
   /** Gradients' vectors to be used again: new ones cost a page fault for each 4 KiB. */
   const spare: Float32Array[] = [];
   const recycle = ({ gradient }: NodeGradient) => {
@@ -101,6 +111,7 @@ export async function createWasmExecutor(
       throw new Error(
         `expected pixels [${samples}, ${height}, ${width}, 3], got ${pixels.length} numbers`,
       );
+    foldable.need(purpose === "training" ? "training" : "evaluation");
     const next = network(purpose, height, width, samples);
     const { unit } = next;
     machine.reserve(unit.end);
@@ -127,19 +138,11 @@ export async function createWasmExecutor(
     },
 
     async setWeights(parameters, statistics) {
-      machine.reserve(weights.end);
-      const engine = toEngineLayout(table.parameters, parameters);
-      machine.floats(weights.parameters, table.parameterCount).set(engine);
-      if (statistics) {
-        if (statistics.length !== table.statisticsCount)
-          throw new Error(
-            `expected ${table.statisticsCount} running statistics, got ${statistics.length}`,
-          );
-        machine.floats(weights.statistics, table.statisticsCount).set(statistics);
-      }
-      const { packingAt, packingProgram } = weights;
-      machine.integers(packingAt, packingProgram.length).set(packingProgram);
-      machine.run(packingAt, packingAt + packingProgram.length * 4, 0, 0);
+      if (statistics && statistics.length !== table.statisticsCount)
+        throw new Error(
+          `expected ${table.statisticsCount} running statistics, got ${statistics.length}`,
+        );
+      foldable.set(parameters, statistics);
       hasWeights = true;
       hasStatistics = statistics !== undefined;
     },

@@ -80,13 +80,14 @@ export async function createWebgpuExecutor(
         expectLength("parameters", parameters, weights.table.parameterCount);
         if (statistics)
           expectLength("running statistics", statistics, weights.table.statisticsCount);
-        weights.upload(parameters, statistics);
+        weights.set(parameters, statistics);
       }),
     startNode: () => startNode({ ...program, config, guard, weights, sum, programs, results }),
     predict: (batch) =>
       guard.run(async () => {
         const { height, width } = batch;
         const samples = samplesOf(batch);
+        weights.need("evaluation");
         const { result } = await programs.compute(
           await programs.of(height, width, samples, "evaluation"),
           batch,
@@ -97,6 +98,7 @@ export async function createWebgpuExecutor(
       guard.run(async () => {
         const { height, width } = batch;
         const samples = samplesOf(batch);
+        weights.need("evaluation");
         const { result } = await programs.compute(
           await programs.of(height, width, samples, place),
           batch,

@@ -77,6 +77,7 @@ export function startNode(host: NodeHost): NodeAccumulator {
     const unit = await programs.of(height, width, samples, "training");
     await sum.prepare(sum.units + 1);
     signal?.throwIfAborted();
+    weights.need("training");
     const { result, computeMs } = await programs.compute(unit, batch, (encoder) =>
       sum.add(encoder, samples),
     );

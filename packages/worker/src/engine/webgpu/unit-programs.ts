@@ -2,6 +2,7 @@
 
 import type { AttentionPlace } from "../attention-map.ts";
 import type { Batch, ModelConfig } from "../executor.ts";
+import { foldNorms } from "../fold.ts";
 import type { Graph, ValueId } from "../graph.ts";
 import { attentionGraph, evaluationGraph, trainingGraph } from "../mobilevit.ts";
 import { type Plan, plan } from "../plan.ts";
@@ -142,8 +143,8 @@ function networkFor(
   }
   if (purpose === "evaluation") {
     const { graph, pixels, logits } = evaluationGraph(config, h, w, b);
-    return { graph, pixels, labels: undefined, result: logits };
+    return { graph: foldNorms(graph).graph, pixels, labels: undefined, result: logits };
   }
   const { graph, pixels, qkv } = attentionGraph(config, h, w, b, purpose);
-  return { graph, pixels, labels: undefined, result: qkv };
+  return { graph: foldNorms(graph).graph, pixels, labels: undefined, result: qkv };
 }

@@ -2,6 +2,7 @@
 
 import { type ParameterTable, parameterTable, type TensorSpec } from "@swarmvit/shared/parameters";
 import type { ModelConfig } from "../executor.ts";
+import { createFoldableWeights, type FoldableWeights } from "../fold.ts";
 import type { Value } from "../graph.ts";
 import { fromEngineLayout, toEngineLayout } from "../layout.ts";
 import type { Region } from "./program.ts";
@@ -49,11 +50,10 @@ export function fromDevice(layout: PaddedLayout, padded: Float32Array): Float32A
   return fromEngineLayout(layout.specs, engine);
 }
 
-export interface DeviceWeights {
+export interface DeviceWeights extends FoldableWeights {
   readonly parameters: PaddedLayout;
   readonly statistics: PaddedLayout;
   readonly table: ParameterTable;
-  upload(parameters: Float32Array, statistics?: Float32Array): void;
   /** Where a parameter or a running statistic lies. */
   region(value: Value): Region;
   close(): void;
@@ -79,14 +79,16 @@ export function createWeights(device: GPUDevice, config: ModelConfig): DeviceWei
     if (!spec || offset === undefined) throw new Error(`the model has no tensor ${name}`);
     return { buffer, offset: offset * 4, bytes: spec.size * 4 };
   };
+  const { set, need } = createFoldableWeights(config, (values, running) => {
+    device.queue.writeBuffer(buffers.parameters, 0, toDevice(parameters, values));
+    if (running) device.queue.writeBuffer(buffers.statistics, 0, toDevice(statistics, running));
+  });
   return {
     parameters,
     statistics,
     table,
-    upload(values, running) {
-      device.queue.writeBuffer(buffers.parameters, 0, toDevice(parameters, values));
-      if (running) device.queue.writeBuffer(buffers.statistics, 0, toDevice(statistics, running));
-    },
+    set,
+    need,
     region({ role }) {
       if (role.kind === "parameter") return place(parameters, buffers.parameters, role.name);
       if (role.kind === "runningMean")
