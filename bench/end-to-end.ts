@@ -12,20 +12,25 @@ import { modelOf } from "@swarmvit/worker/bench/unit";
 import { formulaBatch, formulaWeights } from "@swarmvit/worker/engine/formula-model";
 import { createWasmExecutor } from "@swarmvit/worker/engine/wasm/executor";
 import { loadModuleFromDisk } from "@swarmvit/worker/engine/wasm/modules-node";
-import { startSwarmvit } from "../test/support/processes.ts";
+import { joinUrl, killAll, startSwarmvit } from "../test/support/processes.ts";
 import { machineLine } from "./machine-line.ts";
 
 /** Fashion-MNIST's, the data of `npm start`. */
 const CLASSES = 10;
-const BARE_ROUNDS = 5;
+/** Training goes on for this long between two looks at the bare engine. */
+const BLOCK_MS = 3_000;
 
 const HELP = `usage: npm run bench -- end-to-end [--steps N] [--warm-up N] [-- flags of train]
 
-Trains with npm start's settings and one local volunteer, and compares its images a second after the
-warm-up with the wasm executor alone at the same units (measured before and after).
+Trains with npm start's settings and one volunteer in Node. Every few seconds both are stopped and the
+wasm executor computes the same units alone, so that a busy machine disturbs both alike; steps that
+were stopped do not count.
 
-  --steps N     in all (default 60)
+  --steps N     in all (default 100)
   --warm-up N   steps at the start that do not count (default 15)`;
+
+/** From when to when training stood still, Unix milliseconds. */
+type Stop = readonly [from: number, to: number];
 
 /** Measures and prints. */
 export async function run(args: string[]): Promise<void> {
@@ -33,7 +38,7 @@ export async function run(args: string[]): Promise<void> {
     args,
     allowPositionals: true,
     options: {
-      steps: { type: "string", default: "60" },
+      steps: { type: "string", default: "100" },
       "warm-up": { type: "string", default: "15" },
       help: { type: "boolean" },
     },
@@ -43,73 +48,97 @@ export async function run(args: string[]): Promise<void> {
     return;
   }
   console.log(machineLine());
-  const config = effectiveConfig(runConfigSchema.parse({}));
-  const before = await bareEngine();
-  const steps = await train(Number(values.steps), positionals);
-  const after = await bareEngine();
+  const bare = await openBareEngine();
+  const { steps, stops } = await train(Number(values.steps), positionals, bare.round);
+  await bare.close();
 
-  const counted = steps.slice(Number(values["warm-up"]));
-  const [first] = counted;
-  const last = counted[counted.length - 1];
-  const samples = counted.slice(1).reduce((sum, step) => sum + step.samples, 0);
-  const endToEnd = (1000 * samples) / (last.time - first.time);
-  const bare = new Map<string, number>();
-  for (const [size, ms] of before) bare.set(size, (ms + (after.get(size) ?? ms)) / 2);
-  let bareMs = 0;
-  for (const step of counted.slice(1))
-    for (const [size, units] of Object.entries(step.resolutions))
-      bareMs += units * (bare.get(size) ?? Number.NaN);
-  const alone = (1000 * samples) / bareMs;
-  for (const [size, ms] of bare) {
-    const drift = (after.get(size) ?? ms) / (before.get(size) ?? ms);
-    console.log(`bare ${size}: ${ms.toFixed(1)} ms a unit (after / before ${drift.toFixed(2)})`);
+  let [samples, milliseconds, bareMs, counted] = [0, 0, 0, 0];
+  for (let i = Number(values["warm-up"]); i < steps.length; i++) {
+    const [from, to] = [steps[i - 1].time, steps[i].time];
+    if (stops.some((stop) => stop[0] < to && stop[1] > from)) continue;
+    counted++;
+    samples += steps[i].samples;
+    milliseconds += to - from;
+    for (const [size, units] of Object.entries(steps[i].resolutions))
+      bareMs += units * bare.meanMs(size);
   }
+  const [endToEnd, alone] = [milliseconds, bareMs].map((ms) => (1000 * samples) / ms);
   console.log(
-    `${counted.length - 1} steps, ${samples} images: ${endToEnd.toFixed(1)} images/s end to end, ` +
+    `${counted} steps, ${samples} images: ${endToEnd.toFixed(1)} images/s end to end, ` +
       `${alone.toFixed(1)} images/s bare, ratio ${((100 * endToEnd) / alone).toFixed(1)} %`,
   );
-
-  /** Median milliseconds of a unit of each size that the run draws. */
-  async function bareEngine(): Promise<Map<string, number>> {
-    console.error("The bare engine …");
-    const variant = variantOf(config);
-    const model = { ...modelOf({ variant }), classes: CLASSES };
-    const executor = await createWasmExecutor(model, { loadModule: loadModuleFromDisk });
-    await executor.setWeights(formulaWeights(parameterTable(variant, CLASSES)).parameters);
-    const times = new Map<string, number>();
-    for (const { height, width, batch } of sizeTableOf(config)) {
-      const unit = formulaBatch(variant, height, width, batch, CLASSES);
-      const rounds: number[] = [];
-      for (let round = 0; round <= BARE_ROUNDS; round++) {
-        const node = executor.startNode();
-        const started = performance.now();
-        await node.add(unit);
-        if (round > 0) rounds.push(performance.now() - started);
-        node.abandon();
-      }
-      times.set(`${height}x${width}`, rounds.sort((a, b) => a - b)[BARE_ROUNDS >> 1]);
-    }
-    await executor.close();
-    return times;
-  }
 }
 
-/** The step records of a run with one local volunteer. */
-async function train(steps: number, flags: readonly string[]): Promise<StepRecord[]> {
+/** The executor alone, at every size that a run with default settings draws. */
+async function openBareEngine() {
+  const config = effectiveConfig(runConfigSchema.parse({}));
+  const variant = variantOf(config);
+  const model = { ...modelOf({ variant }), classes: CLASSES };
+  const executor = await createWasmExecutor(model, { loadModule: loadModuleFromDisk });
+  await executor.setWeights(formulaWeights(parameterTable(variant, CLASSES)).parameters);
+  const units = sizeTableOf(config).map(({ height, width, batch }) =>
+    formulaBatch(variant, height, width, batch, CLASSES),
+  );
+  const times = new Map<string, number[]>();
+  const round = async () => {
+    for (const unit of units) {
+      const node = executor.startNode();
+      const started = performance.now();
+      await node.add(unit);
+      const ms = performance.now() - started;
+      node.abandon();
+      const size = `${unit.height}x${unit.width}`;
+      times.set(size, [...(times.get(size) ?? []), ms]);
+    }
+  };
+  await round(); // compiles
+  await round();
+  times.clear();
+  return {
+    round,
+    close: () => executor.close(),
+    meanMs(size: string): number {
+      const of = times.get(size) ?? [];
+      return of.reduce((sum, ms) => sum + ms, 0) / of.length;
+    },
+  };
+}
+
+/** The step records of a run with one volunteer, which stands still while `meanwhile` computes. */
+async function train(steps: number, flags: readonly string[], meanwhile: () => Promise<void>) {
   const folder = await mkdtemp(join(tmpdir(), "swarmvit-bench-"));
+  const stops: Stop[] = [];
   try {
-    const process_ = startSwarmvit([
-      ...["train", "--local-workers", "1", "--port", "0", "--max-steps", String(steps)],
-      ...["--exit-when-done", "--runs-dir", folder, "--name", "bench", ...flags],
-    ]);
     console.error(`Training ${steps} steps …`);
-    const { code } = await process_.exited;
-    if (code !== 0) throw new Error(`train ended with ${code}:\n${process_.output().slice(-2000)}`);
+    const coordinator = startSwarmvit([
+      ...["train", "--port", "0", "--max-steps", String(steps), "--exit-when-done"],
+      ...["--runs-dir", folder, "--name", "bench", ...flags],
+    ]);
+    const volunteer = startSwarmvit(["work", await joinUrl(coordinator), "--backend", "wasm"]);
+    let over = false;
+    const ended = coordinator.exited.then(({ code }) => {
+      over = true;
+      return code;
+    });
+    for (;;) {
+      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, BLOCK_MS))]);
+      if (over) break;
+      const from = Date.now();
+      for (const { child } of [volunteer, coordinator]) child.kill("SIGSTOP");
+      await meanwhile();
+      for (const { child } of [coordinator, volunteer]) child.kill("SIGCONT");
+      stops.push([from, Date.now()]);
+    }
+    const code = await ended;
+    if (code !== 0)
+      throw new Error(`train ended with ${code}:\n${coordinator.output().slice(-2000)}`);
     const lines = (await readFile(join(folder, "bench/metrics.jsonl"), "utf8")).trim().split("\n");
-    return lines
+    const records = lines
       .map((line) => JSON.parse(line) as MetricRecord)
       .filter((record): record is StepRecord => record.kind === "step");
+    return { steps: records, stops };
   } finally {
+    await killAll();
     await rm(folder, { recursive: true, force: true });
   }
 }
