@@ -74,7 +74,6 @@ export async function frameOfLease(
     tell({ lease: lease.lease, stage, done, units, height, width, samples, milliseconds });
   };
   telling("fetching", 0);
-  await loadWeights(open, lease, signal);
   const batchOf = (i: number): Promise<Batch> => {
     const getSample = (id: number) => sampleOf(open.downloads, lease, id, signal);
     const cache = open.caches[lease.kind];
@@ -88,15 +87,20 @@ export async function frameOfLease(
     return batch;
   };
 
+  let next = batchOf(0); // decoded while the weights are on their way
+  await loadWeights(open, lease, signal);
   const node = lease.kind === "gradient" ? executor.startNode() : undefined;
   const report = { loss: 0, top1: 0, top5: 0, computeMs: 0 };
   try {
-    let next = batchOf(0);
     for (let i = 0; i < lease.units.length; i++) {
       const start = performance.now();
       const batch = await next;
       if (i === 0) telling("computing", 0);
-      if (i + 1 < lease.units.length) next = batchOf(i + 1);
+      if (i + 1 < lease.units.length) {
+        next = batchOf(i + 1);
+        // Its decoding begins in this turn and goes on in other threads while this one computes.
+        await rest(0, signal);
+      }
       const unit = node ? await node.add(batch, signal) : await evaluate(executor, batch);
       if (!Number.isFinite(unit.loss))
         throw new NonFinite(`the loss of unit ${lease.units[i].index} is ${unit.loss}`);

@@ -23,8 +23,11 @@ export interface BatchSource {
   readonly cache?: PixelCache;
 }
 
-/** Images being decoded at a time: enough to keep a decoder's threads busy, few enough for memory. */
-const IN_FLIGHT = 8;
+/**
+ * Images being decoded at a time. A thread that computes a unit hears of none until it is done, so the
+ * next unit's should all be under way by then; few enough for memory.
+ */
+const IN_FLIGHT = 32;
 
 /**
  * The batch of one unit, [B, H, W, 3] in [0, 1]: a pure function of the unit, its samples' bytes and the
