@@ -11,7 +11,7 @@ import { type Peer, PeerMissing, type RunningPeer } from "./peers/peer.ts";
 import { PEERS, peerNamed } from "./peers/peers.ts";
 
 const DEFAULT =
-  "wasm,wasm-2-threads,tfjs-wasm,webgpu,tfjs-webgpu,webgpu-chromium,torch,jax-js-wasm,jax-js-webgpu";
+  "wasm,wasm-2-threads,tfjs-wasm,webgpu,tfjs-webgpu,webgpu-dawn,webgpu-chromium,torch,torch-cuda,jax-js-wasm,jax-js-webgpu";
 
 const HELP = `usage: npm run bench -- engine [flags]
 

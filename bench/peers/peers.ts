@@ -15,10 +15,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { profileWasm } from "@swarmvit/worker/bench/profile-wasm";
+import { profileWebgpu } from "@swarmvit/worker/bench/profile-webgpu";
 import { CLASSES, modelOf, openRounds, type UnitSize } from "@swarmvit/worker/bench/unit";
 import { createTfjsExecutor } from "@swarmvit/worker/engine/tfjs/executor";
 import { createWasmExecutor } from "@swarmvit/worker/engine/wasm/executor";
 import { loadModuleFromDisk } from "@swarmvit/worker/engine/wasm/modules-node";
+import { openDevice } from "@swarmvit/worker/engine/webgpu/device";
+import { createWebgpuExecutor } from "@swarmvit/worker/engine/webgpu/executor";
+import { openDawn } from "@swarmvit/worker/node/dawn";
 import { bundle } from "../../test/support/bundle.ts";
 import { findDeno, LAVAPIPE } from "../../test/support/deno.ts";
 import { type ChromiumPeer, startInChromium } from "./chromium.ts";
@@ -33,6 +37,7 @@ export const PEERS: readonly Peer[] = [
   { name: "tfjs-wasm", start: (unit) => tfjs("wasm", unit) },
   inDeno("webgpu"),
   inDeno("tfjs-webgpu"),
+  { name: "webgpu-dawn", start: inDawn },
   inChromium("webgpu-chromium", "tfjs-webgpu-chromium"),
   inChromium("wasm-chromium"),
   inChromium("tfjs-webgpu-chromium"),
@@ -141,6 +146,18 @@ function inDeno(name: "webgpu" | "tfjs-webgpu"): Peer {
       }
     },
   };
+}
+
+/** The machine's own GPU in this process, through the optional package `webgpu`. */
+async function inDawn(unit: UnitSize): Promise<RunningPeer> {
+  const begunAt = performance.now();
+  const open = async () => openDevice({ gpu: await openDawn() });
+  const { device, ...adapter } = await open().catch((cause: Error) => {
+    throw new PeerMissing(cause.message, { cause });
+  });
+  const executor = await createWebgpuExecutor(modelOf(unit), device, adapter);
+  const rounds = await openRounds(executor, unit, begunAt);
+  return { ...rounds, profile: async () => profileWebgpu(unit, await open()) };
 }
 
 function inChromium(name: ChromiumPeer, tfjs?: ChromiumPeer): Peer {
