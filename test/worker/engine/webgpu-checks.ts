@@ -26,6 +26,7 @@ import {
 } from "../../support/oracle-network.ts";
 import { checkOperations } from "../../support/oracle-operations.ts";
 import { checkCodecs } from "./webgpu-codec-checks.ts";
+import { checkGrowth, checkLoss, checkMemory } from "./webgpu-failure-checks.ts";
 
 /** What a group of checks found. */
 export interface Found {
@@ -43,6 +44,9 @@ export type Group =
   | "hardware"
   | "codecs"
   | "tuning"
+  | "loss"
+  | "memory"
+  | "growth"
   | "nodes";
 
 /** Runs one group on this machine's GPU. */
@@ -73,6 +77,11 @@ export async function checks(group: Group, read: ReadGolden): Promise<Found> {
   if (group === "codecs") found.push(...(await checkCodecs(device)));
   if (group === "tuning") found.push(...(await checkTuning(device)));
   device.destroy();
+  if (group === "loss") found.push(...(await checkLoss()));
+  if (group === "memory") found.push(...(await checkMemory()));
+  // SwiftShader takes ten times as long: there the counts must do.
+  if (group === "growth")
+    found.push(...(await (Deno ? checkGrowth(500, residentBytes) : checkGrowth(20))));
   if (group === "nodes") found.push(...(await checkNodes(await openNetwork(read, NETWORKS[0]))));
   if (group === "networks")
     for (const name of NETWORKS) {
@@ -175,13 +184,21 @@ async function checkTuning(device: GPUDevice): Promise<Check[]> {
   ];
 }
 
+function residentBytes(): number {
+  return Deno?.memoryUsage().rss ?? 0;
+}
+
 async function openExecutor({ config }: OracleNetwork): Promise<WebgpuExecutor> {
   const { device, ...adapter } = await openDevice();
   return createWebgpuExecutor(config, device, adapter);
 }
 
 interface Host {
-  readonly Deno?: { readonly args: readonly string[]; readFile(path: string): Promise<Uint8Array> };
+  readonly Deno?: {
+    readonly args: readonly string[];
+    readFile(path: string): Promise<Uint8Array>;
+    memoryUsage(): { readonly rss: number };
+  };
 }
 const { Deno } = globalThis as Host;
 if (Deno) {

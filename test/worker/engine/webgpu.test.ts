@@ -15,6 +15,9 @@ const GROUPS = {
   hardware: 125,
   codecs: 9,
   tuning: 3,
+  loss: 3,
+  memory: 4,
+  growth: 4,
   nodes: 15,
 } as const;
 const LIMIT_MS = 180_000;

@@ -41,6 +41,8 @@ export function createGuard(device: GPUDevice): Guard {
       try {
         result = await work();
       } catch (error) {
+        // Some devices tell a read-back long before `lost`.
+        if (error instanceof GpuUnavailable && error.reason === "lost") lost ??= error;
         const told = await pop().catch(() => undefined);
         throw lost ?? told ?? error;
       }
