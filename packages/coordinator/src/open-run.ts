@@ -9,6 +9,7 @@ import type { CoreSnapshot } from "./core/messages.ts";
 import { type PackedData, planSession, type SessionPlan } from "./session-plan.ts";
 import { listCheckpoints } from "./storage/checkpoint-store.ts";
 import { crashPoint } from "./storage/crash-point.ts";
+import type { Disk } from "./storage/disk.ts";
 import {
   type MetricsLog,
   openMetricsLog,
@@ -37,6 +38,8 @@ export interface OpenRunOptions {
   };
   /** Long vectors on the main thread, for tests. */
   readonly inline?: boolean;
+  /** Another file system, for tests; only with `inline`. */
+  readonly disk?: Disk;
   log(line: string): void;
 }
 
@@ -63,15 +66,16 @@ export interface OpenRun {
 
 /** Opens a run. Throws a `RunLockedError` where another coordinator has it, and what the files say. */
 export async function openRun(options: OpenRunOptions, nowMs: number): Promise<OpenRun> {
-  nodeDisk.makeDirectory(options.runDirectory);
-  const lock = lockRun(nodeDisk, options.runDirectory);
+  const { disk = nodeDisk } = options;
+  disk.makeDirectory(options.runDirectory);
+  const lock = lockRun(disk, options.runDirectory);
   let vectors: Vectors | undefined;
   try {
-    const record = openRunRecord(nodeDisk, options.runDirectory, Math.round(nowMs));
+    const record = openRunRecord(disk, options.runDirectory, Math.round(nowMs));
     crashPoint("fence-raised");
     const plan = planSession(options.config, options.dataset, record.id, options.name);
     const setup = setupOf(options);
-    vectors = (options.inline ? inlineVectors : threadVectors)(setup);
+    vectors = options.inline ? inlineVectors(setup, disk) : threadVectors(setup);
     return await openWith(options, lock, record, plan, vectors, setup);
   } catch (error) {
     await vectors?.close();
@@ -88,9 +92,9 @@ async function openWith(
   vectors: Vectors,
   setup: VectorSetup,
 ): Promise<OpenRun> {
-  const { config, initialWeights, resume, runDirectory, log } = options;
-  const listed = () => listCheckpoints(nodeDisk, setup.checkpointDirectory);
-  if (!resume && (listed().length > 0 || hasStepLog(nodeDisk, setup.logDirectory)))
+  const { config, initialWeights, resume, runDirectory, log, disk = nodeDisk } = options;
+  const listed = () => listCheckpoints(disk, setup.checkpointDirectory);
+  if (!resume && (listed().length > 0 || hasStepLog(disk, setup.logDirectory)))
     throw new Error(
       `${runDirectory} holds checkpoints already: go on with --resume, or choose another --name`,
     );
@@ -105,14 +109,18 @@ async function openWith(
   const core = replayed ?? restored?.core;
   const step = core?.step ?? 0;
   const metricsPath = join(runDirectory, "metrics.jsonl");
-  const damage = [...(restored?.warnings ?? []), ...warnings, ...lostSteps(metricsPath, step)];
+  const damage = [
+    ...(restored?.warnings ?? []),
+    ...warnings,
+    ...lostSteps(disk, metricsPath, step),
+  ];
   for (const line of damage) log(line);
   const resumedFrom = resume
     ? describeStart(restored?.entry.file, records.length, step)
     : undefined;
   if (resumedFrom) log(`resuming from ${resumedFrom}`);
-  const history = repairMetrics(nodeDisk, metricsPath, step, records);
-  const metrics = openMetricsLog(nodeDisk, metricsPath);
+  const history = repairMetrics(disk, metricsPath, step, records);
+  const metrics = openMetricsLog(disk, metricsPath);
   const checkpoints = listed().map(({ file, step: at, bytes }) => ({ file, step: at, bytes }));
   return {
     record,
@@ -135,9 +143,9 @@ async function openWith(
 }
 
 /** A line is written after the log has its step: a step that only metrics.jsonl knows was lost. */
-function lostSteps(metricsPath: string, step: number): string[] {
+function lostSteps(disk: Disk, metricsPath: string, step: number): string[] {
   let listed = 0;
-  for (const record of readMetricsLog(nodeDisk, metricsPath))
+  for (const record of readMetricsLog(disk, metricsPath))
     if (record.kind === "step") listed = Math.max(listed, record.step);
   if (listed <= step) return [];
   return [

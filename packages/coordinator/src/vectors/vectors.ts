@@ -4,6 +4,7 @@
  */
 
 import { Worker } from "node:worker_threads";
+import type { Disk } from "../storage/disk.ts";
 import { nodeDisk } from "../storage/node-disk.ts";
 import { openVectorWork, type VectorSetup, type VectorWork } from "./vector-work.ts";
 
@@ -41,14 +42,8 @@ const METHODS = [
 ] as const satisfies readonly (keyof VectorWork)[];
 
 /** The work on this thread. */
-export function inlineVectors(setup: VectorSetup): Vectors {
-  return queuedVectors(openVectorWork(setup, nodeDisk));
-}
-
-/** Any work on this thread, one call after the other. */
-export function queuedVectors(work: VectorWork): Vectors {
-  const call = openCallQueue(work);
-  return vectorsOf(call, async () => {});
+export function inlineVectors(setup: VectorSetup, disk: Disk = nodeDisk): Vectors {
+  return vectorsOf(openCallQueue(openVectorWork(setup, disk)), async () => {});
 }
 
 /** The work on a thread of its own. If the thread dies, every call fails with its error. */
