@@ -45,16 +45,22 @@ export async function runUnderKills(
     let coordinator = await start(
       ...["--data", data, ...TINY, "--epochs", "200", "--eval-every", "1000"],
     );
-    for (let i = 0; i < volunteers; i++)
-      startSwarmvit(["work", relay.url, "--backend", "wasm", "--threads", "1"]);
+    const ended = Promise.race(
+      Array.from({ length: volunteers }, async () => {
+        const volunteer = startSwarmvit(["work", relay.url, "--backend", "wasm", "--threads", "1"]);
+        await volunteer.exited;
+        throw new Error(`a volunteer ended by itself: ${volunteer.output()}`);
+      }),
+    );
+    ended.catch(() => {}); // at the end they are told to
     for (let kill = 0; kill < kills; kill++) {
       // They go on by themselves: nothing here starts a volunteer again.
-      await relay.packets(1 + chance.below(1500));
+      await Promise.race([relay.packets(1 + chance.below(1500)), ended]);
       relay.target(undefined);
       await coordinator.kill("SIGKILL");
       coordinator = await start("--resume", "--port", "0");
     }
-    await relay.step(latest() + 2);
+    await Promise.race([relay.step(latest() + 2), ended]);
     await coordinator.kill("SIGTERM");
     const steps = readSteps(join(root, "run"));
     return { lives, told: relay.told, contradictions: relay.contradictions, steps };
