@@ -1,0 +1,11 @@
+/** A volunteer as a process, to be killed: `volunteer-process.ts URL MILLISECONDS-A-UNIT`. */
+
+import { parameterTable } from "@swarmvit/shared/parameters";
+import { connectTo } from "./cluster.ts";
+import { servePaced } from "./paced-volunteer.ts";
+
+const [url, paceMs] = process.argv.slice(2);
+const volunteer = await connectTo(url, parameterTable("xxs", 2)).join();
+volunteer.socket.on("disconnect", () => process.exit());
+volunteer.want(2);
+await servePaced(volunteer, Number(paceMs));
