@@ -6,7 +6,7 @@
  */
 
 import type { Report } from "@swarmvit/shared/frame";
-import { childrenOf, type Node, nodeKey, parentOf, rootOf, unitRange } from "@swarmvit/shared/tree";
+import { childrenOf, type Node, parentOf, rootOf, unitRange } from "@swarmvit/shared/tree";
 
 /** Work on vectors that follows from a node being filled. */
 export type Join =
@@ -38,18 +38,19 @@ export interface Assembly {
 /** Opens an empty tree over U units. */
 export function openAssembly(unitCount: number): Assembly {
   const root = rootOf(unitCount);
-  const states = new Map<string, "verifying" | "adding" | "filled">();
-  const queues = new Map<string, number[]>();
-  const reports = new Map<string, Report>();
+  /** Nodes as numbers, the root 1 and the halves of n at 2n and 2n + 1: steps have thousands. */
+  const nodeKey = ({ level, index }: Node) => 2 ** (root.level - level) + index;
+  const states = new Map<number, "verifying" | "adding" | "filled">();
+  const queues = new Map<number, number[]>();
+  const reports = new Map<number, Report>();
   const done = new Uint8Array(unitCount);
   let doneCount = 0;
 
-  const isSettled = (node: Node) => {
-    const state = states.get(nodeKey(node));
-    return state === "filled" || state === "adding";
-  };
   const isCovered = (node: Node) => {
-    for (let at = node; at.level <= root.level; at = parentOf(at)) if (isSettled(at)) return true;
+    for (let key = nodeKey(node); key >= 1; key >>= 1) {
+      const state = states.get(key);
+      if (state === "filled" || state === "adding") return true;
+    }
     return false;
   };
   const markUnits = (node: Node) => {

@@ -4,12 +4,20 @@ import type { RefusalCode, Report } from "@swarmvit/shared/frame";
 import type { Join } from "./assembly.ts";
 import { compareAnswers } from "./evaluation.ts";
 import { revokeLease, sendVerdict } from "./granting.ts";
-import { isOnlyHope } from "./issuing.ts";
+import { isOnlyHope, refreshFree, reshareSoon } from "./issuing.ts";
 import type { LeaseEntry } from "./leases.ts";
-import { hear, measure, rest, type Volunteer } from "./roster.ts";
+import { isMeasured, observe } from "./pace.ts";
+import { hear, type Volunteer } from "./roster.ts";
 import { emit, record, type SessionState } from "./state.ts";
 import { diverge, forgetStep } from "./training.ts";
-import { type EvaluationWork, isAudited, type StepWork, wantedAnswers } from "./work.ts";
+import {
+  type EvaluationWork,
+  isAudited,
+  type StepWork,
+  sizeCounts,
+  type Work,
+  wantedAnswers,
+} from "./work.ts";
 
 /** Codes that only a wrong program, not a bad line or a bad device, gives rise to. */
 const MALFORMED: ReadonlySet<RefusalCode> = new Set([
@@ -27,6 +35,8 @@ const MALFORMED: ReadonlySet<RefusalCode> = new Set([
   "COUNTS",
 ]);
 const MALFORMED_IN_A_ROW = 5;
+/** Share of the newest measurement in a volunteer's images a second. */
+const SPEED_SHARE = 0.3;
 
 /** A whole frame is in. */
 export function uploaded(
@@ -46,6 +56,7 @@ export function uploaded(
     return;
   }
   state.book.upload(entry, state.now);
+  if (from) state.asking.add(from);
   const { work } = state;
   const offer = work?.kind === "gradient" ? work.assembly.offer(entry.node, lease) : "verify";
   if (offer === "verify") verify(state, entry);
@@ -86,7 +97,7 @@ export function refused(
   const volunteer = state.roster.get(entry.volunteer);
   if (volunteer) {
     volunteer.refused++;
-    rest(volunteer, state.now, 1000, false);
+    state.roster.rest(volunteer, state.now, 1000, false);
     note(state, volunteer, "refused", code, detail);
   }
   if (verifying) sendVerdict(state, entry.volunteer, lease, code, detail);
@@ -125,6 +136,7 @@ export function blame(
   }
   if (end - first > 1) {
     work.poison.suspect(first, end, volunteer);
+    refreshFree(state, first, end);
     return;
   }
   const isOnly = isOnlyHope(state, work, first, volunteer);
@@ -169,12 +181,11 @@ function verify(state: SessionState, entry: LeaseEntry): void {
 function fill(state: SessionState, work: StepWork, entry: LeaseEntry, report: Report): boolean {
   const joins = work.assembly.fill(entry.node, report);
   if (!joins) return false;
-  credit(state, entry);
+  credit(state, work, entry, report);
   work.accepted.push(entry);
   join(state, work, joins);
-  for (const other of [...state.book.standing()])
-    if (other.first < entry.end && other.end > entry.first && work.assembly.isCovered(other.node))
-      revokeLease(state, other, "DUPLICATE");
+  for (const other of state.book.overlapping(entry.first, entry.end))
+    if (work.assembly.isCovered(other.node)) revokeLease(state, other, "DUPLICATE");
   return true;
 }
 
@@ -191,22 +202,30 @@ function answer(
   if (answers.some((earlier) => earlier.volunteer === volunteer)) return false;
   if (answers.length === 0) work.answered++;
   answers.push({ volunteer, report });
-  credit(state, entry);
+  credit(state, work, entry, report);
   compareAnswers(state, work, unit);
   if (wantedAnswers(work, unit, Number.POSITIVE_INFINITY) > 0) return true;
-  for (const other of [...state.book.standing()])
-    if (other.first === unit) revokeLease(state, other, "DUPLICATE");
+  for (const other of state.book.overlapping(unit, unit + 1))
+    revokeLease(state, other, "DUPLICATE");
   return true;
 }
 
 /** Closes a lease as accepted, and remembers it to its volunteer's honour. */
-function credit(state: SessionState, entry: LeaseEntry): void {
-  const { uploadedAt = state.now, issuedAt, cost, id } = entry;
+function credit(state: SessionState, work: Work, entry: LeaseEntry, report: Report): void {
+  const { uploadedAt = state.now, first, end, start, id } = entry;
   state.book.close(entry, "DUPLICATE"); // what a copy of it is answered
   const volunteer = state.roster.get(entry.volunteer);
   if (volunteer) {
-    measure(volunteer, cost, id.samples, issuedAt, uploadedAt);
+    const since = Math.max(entry.issuedAt, volunteer.lastUploadAt);
+    const elapsed = Math.max(1, uploadedAt - since);
+    const wasMeasured = isMeasured(volunteer.pace);
+    observe(volunteer.pace, sizeCounts(work, first, end), start, elapsed, report.computeMs);
+    if (!wasMeasured) reshareSoon(state);
+    const { imagesPerSecond: before } = volunteer;
+    const now = (1000 * id.samples) / elapsed;
+    volunteer.imagesPerSecond = before > 0 ? before + SPEED_SHARE * (now - before) : now;
     volunteer.lastUploadAt = uploadedAt;
+    state.asking.add(volunteer);
     volunteer.accepted++;
     volunteer.failures = 0;
     volunteer.malformedStreak = 0;
@@ -240,8 +259,8 @@ function forgetVerified(state: SessionState, entry: LeaseEntry): void {
 }
 
 function remove(state: SessionState, volunteer: Volunteer, code: RefusalCode): void {
-  volunteer.removed = true;
-  for (const entry of state.book.of(volunteer.id))
+  state.roster.update(volunteer, { removed: true });
+  for (const entry of [...state.book.of(volunteer.id)])
     if (entry.state === "open") revokeLease(state, entry, "LEASE");
   emit(state, {
     type: "notice",

@@ -5,9 +5,10 @@ import type { Unit } from "@swarmvit/shared/planner";
 import type { ShardRef } from "@swarmvit/shared/protocol";
 import { type Node, unitRange } from "@swarmvit/shared/tree";
 import type { LeaseEntry } from "./leases.ts";
-import { boundSpeed, isPromising } from "./roster.ts";
+import { computeMsOf, slowDown } from "./pace.ts";
+import { isPromising } from "./roster.ts";
 import { emit, type SessionState } from "./state.ts";
-import { costOfUnit, isOnEma, type Work } from "./work.ts";
+import { isOnEma, sizeCounts, type Work } from "./work.ts";
 
 const SHORTEST_DEADLINE_MS = 10_000;
 /** A deadline is this many times what the volunteer's own history lets expect. */
@@ -37,10 +38,15 @@ export function grantLease(state: SessionState, work: Work, to: string, node: No
     lease,
     token: options.tools.mac(`lease ${named}`),
   };
-  const cost = units.reduce((sum, unit) => sum + costOfUnit(unit), 0);
-  const { backlog } = backlogOf(state, to);
+  const { pace } = volunteer;
+  const { held, until } = state.book.backlogOf(to);
+  const start =
+    held > 0 ? "queued" : volunteer.weights === state.weights.parameters ? "idle" : "weights";
   const firstMs = 1000 * options.leaseSeconds * 2 ** Math.min(4, volunteer.failures);
-  const known = volunteer.speed && (backlog + cost) / volunteer.speed;
+  const counts = sizeCounts(work, first, end);
+  const computing = computeMsOf(pace, counts);
+  const waiting = Math.max(0, until - now) + pace.extraMs[start];
+  const known = computing === undefined ? undefined : waiting + computing;
   const expectedMs = known ?? firstMs / PATIENCE;
   const leaseMs = 1000 * options.leaseSeconds;
   const longestMs = isPromising(volunteer) ? Math.max(LONGEST_DEADLINE_MS, leaseMs) : leaseMs;
@@ -48,6 +54,7 @@ export function grantLease(state: SessionState, work: Work, to: string, node: No
     longestMs,
     known ? Math.max(SHORTEST_DEADLINE_MS, PATIENCE * known) : firstMs,
   );
+  const lateness = Math.min(2, 1.15 + 2 * pace.spread);
   const entry: LeaseEntry = {
     id,
     volunteer: to,
@@ -55,18 +62,20 @@ export function grantLease(state: SessionState, work: Work, to: string, node: No
     first,
     end,
     units,
-    cost,
     bytes: options.frameBytes(work.kind),
     issuedAt: now,
+    start,
+    computeMs: computing ?? expectedMs,
     expectedAt: now + expectedMs,
     deadlineAt: now + patienceMs,
-    lateAt: isPromising(volunteer) ? now + Math.min(patienceMs, 1.5 * expectedMs) : now,
+    lateAt: isPromising(volunteer) ? now + Math.min(patienceMs, lateness * expectedMs) : now + 1,
     state: "open",
     expired: false,
   };
   work.startedAt ??= now;
+  if (work.kind === "gradient") volunteer.weights = state.weights.parameters;
+  volunteer.lastArea = units[0].height * units[0].width;
   state.book.open(entry);
-  state.nextDeadline = Math.min(state.nextDeadline, entry.deadlineAt);
   sendLease(state, entry);
 }
 
@@ -80,8 +89,11 @@ export function revokeLease(state: SessionState, entry: LeaseEntry, code: Refusa
   const { id, volunteer: to } = entry;
   const volunteer = state.roster.get(to);
   if (entry.state === "open") {
-    if (volunteer && entry.expectedAt < state.now)
-      boundSpeed(volunteer, entry.cost, state.now - entry.issuedAt);
+    if (volunteer && entry.expectedAt < state.now && !entry.expired)
+      slowDown(
+        volunteer.pace,
+        (state.now - entry.issuedAt) / Math.max(1, entry.expectedAt - entry.issuedAt),
+      );
     emit(state, { type: "revoke", to, revoke: { lease: id.lease, code } });
   } else if (!state.verifying.has(id.lease)) {
     // Its frame is in and waits for another one's verification.
@@ -107,21 +119,6 @@ export function sendVerdict(
     to,
     verdict: { lease, accepted, code, message, samples, contributions },
   });
-}
-
-/** What a volunteer has in hand: leases, and their cost. */
-export function backlogOf(
-  state: SessionState,
-  volunteer: string,
-): { readonly held: number; readonly backlog: number } {
-  let held = 0;
-  let backlog = 0;
-  for (const entry of state.book.of(volunteer)) {
-    if (entry.state !== "open" || entry.expired) continue;
-    held++;
-    backlog += entry.cost;
-  }
-  return { held, backlog };
 }
 
 function sendLease(state: SessionState, entry: LeaseEntry): void {
@@ -155,8 +152,11 @@ function sendLease(state: SessionState, entry: LeaseEntry): void {
 /** The shards that hold the units' samples, in order; `shards` ascend by `first`. */
 function shardsOf(shards: readonly ShardRef[], units: readonly Unit[]): ShardRef[] {
   const wanted = new Set<ShardRef>();
+  let last: ShardRef | undefined;
   for (const unit of units)
     for (const sample of unit.samples) {
+      // A unit touches at most two shards.
+      if (last && sample >= last.first && sample < last.first + last.count) continue;
       let low = 0;
       let high = shards.length - 1;
       while (low < high) {
@@ -164,7 +164,8 @@ function shardsOf(shards: readonly ShardRef[], units: readonly Unit[]): ShardRef
         if (shards[middle].first <= sample) low = middle;
         else high = middle - 1;
       }
-      wanted.add(shards[low]);
+      last = shards[low];
+      wanted.add(last);
     }
   return [...wanted].sort((a, b) => a.first - b.first);
 }

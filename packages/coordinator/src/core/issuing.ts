@@ -1,100 +1,78 @@
 /** Turns the policy's decisions into leases, and takes back those past their deadline. */
 
 import type { Unit } from "@swarmvit/shared/planner";
-import { unitRange } from "@swarmvit/shared/tree";
-import { assignBackups, assignFree, type Candidate, type Workload } from "./assignment.ts";
-import { openFreeNodes } from "./free-nodes.ts";
-import { backlogOf, grantLease } from "./granting.ts";
-import { boundSpeed, isPromising, rest, type Volunteer } from "./roster.ts";
+import { type Node, unitRange } from "@swarmvit/shared/tree";
+import { levelOf, shareUnits, type Worker } from "./assignment.ts";
+import { backUp } from "./backups.ts";
+import { grantLease } from "./granting.ts";
+import { isMeasured, slowDown, unitMs } from "./pace.ts";
+import { isPromising, type Volunteer } from "./roster.ts";
 import { emit, record, type SessionState } from "./state.ts";
-import { costOfUnit, isUnitDone, type Work, wantedAnswers } from "./work.ts";
+import { isUnitDone, type Work, wantedAnswers } from "./work.ts";
 
-/** Leases what is free to whoever has room; what nobody gets, or comes too late, is backed up by the idle. */
+/** Shares that turned out wrong are made anew, but not more often than this share of what is left. */
+const RESHARE_SHARE = 0.05;
+const LONGEST_GAP_MS = 1000;
+const NEWCOMERS_MS = 25;
+/** A device that got nothing is tried again: each step without work makes it look this much faster. */
+const HOPE = 0.97;
+
+/** Leases what is free to whoever has room; what comes too late is backed up by the idle. */
 export function issueLeases(state: SessionState, work: Work): void {
   state.unfit = undefined;
-  state.issueWanted = false;
-  const available = state.roster.available();
-  const load = workloadOf(state, work, available);
-  issueFree(state, work, load, available);
-  issueBackups(state, work, load, available);
+  const asking = state.askAll
+    ? [...state.roster.available()]
+    : [...state.asking].filter((at) => state.roster.available().has(at));
+  state.asking.clear();
+  state.askAll = false;
+  if (work.free.count > 0) issueFree(state, work, asking);
+  if (work.free.count === 0 || state.book.late().size > 0)
+    backUp(state, work, asking, (volunteer, node) => suits(state, work, volunteer, node));
 }
 
-function issueFree(
-  state: SessionState,
-  work: Work,
-  load: Workload,
-  available: readonly Volunteer[],
-): void {
-  const candidates = candidatesOf(state, available);
-  if (!candidates.some(({ held, want }) => held < want)) return;
-  const isFree = (unit: number) =>
-    state.book.claims(unit) < wantedAnswers(work, unit, available.length);
-  let freeCost = 0;
-  let totalCost = 0;
-  for (const unit of work.units) {
-    const cost = costOfUnit(unit);
-    totalCost += cost;
-    if (isFree(unit.index)) freeCost += cost;
-  }
-  if (freeCost === 0) return;
-  const free = openFreeNodes(work.units.length, isFree, work.poison.isAlone);
-  const unitCost = totalCost / work.units.length;
-  const grants = assignFree(load, free, freeCost, unitCost, candidates);
-  for (const { volunteer, node } of grants) grantLease(state, work, volunteer, node);
-  if (grants.length === 0) state.unfit = whyUnfit(state, work, available, isFree);
+/** Units whose claims have changed become free, or are not any more. */
+export function refreshFree(state: SessionState, first: number, end: number): void {
+  const { work, book } = state;
+  if (!work) return;
+  const before = work.free.count;
+  const here = state.roster.available().size;
+  for (let unit = first; unit < end; unit++)
+    work.free.set(
+      unit,
+      book.claims(unit) < wantedAnswers(work, unit, here),
+      work.poison.isAlone(unit),
+    );
+  if (work.free.count > before) spoilShares(state);
 }
 
-function issueBackups(
-  state: SessionState,
-  work: Work,
-  load: Workload,
-  available: readonly Volunteer[],
-): void {
-  const candidates = candidatesOf(state, available).filter(
-    ({ held, doubtful }) => held === 0 && !doubtful,
-  );
-  if (candidates.length === 0) return;
-  const outstanding = [...state.book.standing()]
-    .filter(({ state: at, expired }) => at === "open" && !expired)
-    .map(({ volunteer, node, cost, expectedAt, lateAt }) => ({
-      volunteer,
-      node,
-      cost,
-      expectedAt,
-      late: lateAt <= state.now,
-    }));
-  const grants = assignBackups(load, outstanding, state.book.claims, candidates, state.now);
-  for (const { volunteer, node } of grants) grantLease(state, work, volunteer, node);
+/** Who is here, or what is free, is not what the shares were made for. */
+export function spoilShares(state: SessionState): void {
+  state.sharesStale = true;
+  state.barred.clear();
 }
 
-/** Who may be given work now, those whose leases keep coming to nothing last. */
-function candidatesOf(state: SessionState, available: readonly Volunteer[]): Candidate[] {
-  return available
-    .filter((volunteer) => volunteer.restUntil <= state.now)
-    .map((volunteer) => {
-      const { id, speed, want } = volunteer;
-      return { id, speed, want, doubtful: !isPromising(volunteer), ...backlogOf(state, id) };
-    });
+/** A newcomer's speed is known now; many of them come together. */
+export function reshareSoon(state: SessionState): void {
+  state.reshareAt ??= Math.max(state.now, state.sharedAt + NEWCOMERS_MS);
 }
 
 /** Leases past their deadline: others may be given the nodes; a late answer still counts if it is the first. */
 export function expireLeases(state: SessionState): void {
-  if (state.now < state.nextDeadline) return;
-  state.nextDeadline = Number.POSITIVE_INFINITY;
-  for (const entry of state.book.standing()) {
-    if (entry.state !== "open" || entry.expired) continue;
-    if (entry.deadlineAt > state.now) {
-      state.nextDeadline = Math.min(state.nextDeadline, entry.deadlineAt);
-      continue;
-    }
-    state.book.expire(entry);
-    state.work?.poison.avoid(entry.first, entry.end, entry.volunteer);
+  if (state.book.takeLate(state.now)) state.askAll = true;
+  for (const volunteer of state.roster.rested(state.now)) {
+    state.asking.add(volunteer);
+    spoilShares(state);
+  }
+  for (const entry of state.book.takeOverdue(state.now)) {
     const volunteer = state.roster.get(entry.volunteer);
+    if (!volunteer?.connected) emit(state, { type: "drop-upload", lease: entry.id.lease });
+    if (entry.expired) continue; // given up before
+    state.book.release(entry);
+    state.work?.poison.avoid(entry.first, entry.end, entry.volunteer);
     if (!volunteer) continue;
-    if (!volunteer.connected) emit(state, { type: "drop-upload", lease: entry.id.lease });
     volunteer.expired++;
-    boundSpeed(volunteer, entry.cost, state.now - entry.issuedAt);
-    rest(volunteer, state.now, 5000, true);
+    slowDown(volunteer.pace, (state.now - entry.issuedAt) / Math.max(1, entry.computeMs));
+    state.roster.rest(volunteer, state.now, 5000, true);
     record(state, {
       kind: "worker",
       time: state.now,
@@ -114,46 +92,170 @@ export function isOnlyHope(
   volunteer: string,
 ): boolean {
   const avoided = work.poison.avoided(unit);
-  return state.roster
-    .available()
-    .every((other) => other.id === volunteer || avoided?.has(other.id) || !isPromising(other));
+  for (const other of state.roster.available())
+    if (other.id !== volunteer && !avoided?.has(other.id) && isPromising(other)) return false;
+  return true;
 }
 
-function workloadOf(state: SessionState, work: Work, available: readonly Volunteer[]): Workload {
-  const suitsUnit = (volunteer: Volunteer, unit: Unit) => {
-    if (!fits(state, work, volunteer, unit)) return false;
-    const size = sizeKey(unit);
-    const avoided = work.poison.avoided(unit.index);
-    if (avoided?.has(volunteer.id) || volunteer.tooLarge.has(size))
-      return !available.some(
-        (other) =>
-          isPromising(other) &&
-          !avoided?.has(other.id) &&
-          !other.tooLarge.has(size) &&
-          fits(state, work, other, unit),
+/** A size as the key of `tooLarge`. */
+export function sizeKey(unit: Unit): string {
+  return `${unit.height}x${unit.width}x${unit.samples.length}`;
+}
+
+function issueFree(state: SessionState, work: Work, asked: readonly Volunteer[]): void {
+  let asking = asked;
+  // Each round that leaves shares stale has barred somebody, so it ends.
+  while (work.free.count > 0) {
+    if (isReshareDue(state, asking)) {
+      reshare(state, work);
+      asking = [...state.roster.available()].sort(
+        (a, b) => Number(!isPromising(a)) - Number(!isPromising(b)) || a.readyAt - b.readyAt,
       );
+    }
+    for (const volunteer of asking) grantShare(state, work, volunteer);
+    if (!state.sharesStale) break;
+  }
+  if (work.free.count > 0) state.unfit = whyUnfit(state, work);
+}
+
+/** True when the shares must be made anew now; sets the time for later where somebody waits for it. */
+function isReshareDue(state: SessionState, asking: readonly Volunteer[]): boolean {
+  const { sharedAt, sharesEndAt, now } = state;
+  if (state.sharesStale || (state.reshareAt !== undefined && state.reshareAt <= now)) return true;
+  const isIdle = (at: Volunteer) => at.quota < 1 && state.book.backlogOf(at.id).held === 0;
+  if (!asking.some((at) => at.restUntil <= now && isIdle(at))) return false;
+  const gap = Math.min(LONGEST_GAP_MS, Math.max(5, RESHARE_SHARE * (sharesEndAt - sharedAt)));
+  state.reshareAt = Math.max(sharedAt + gap, now + 1);
+  return sharedAt + gap <= now;
+}
+
+/** Divides the free units anew among all who are here. */
+function reshare(state: SessionState, work: Work): void {
+  const { book, now } = state;
+  const measured: Volunteer[] = [];
+  const workers: Worker[] = [];
+  const newcomers: Volunteer[] = [];
+  for (const volunteer of state.roster.available()) {
+    volunteer.quota = 0;
+    const { held, until } = book.backlogOf(volunteer.id);
+    volunteer.readyAt = Math.max(until, now);
+    if (volunteer.restUntil > now || state.barred.has(volunteer)) continue;
+    if (!isPromising(volunteer)) {
+      volunteer.quota = held === 0 ? 1 : 0;
+      continue;
+    }
+    if (!isMeasured(volunteer.pace)) {
+      newcomers.push(volunteer);
+      continue;
+    }
+    const idleSteps = Math.max(0, work.step - volunteer.lastStep);
+    const ms = meanUnitMs(work, volunteer) * HOPE ** idleSteps;
+    const start = volunteer.weights === state.weights.parameters ? "idle" : "weights";
+    const extra = volunteer.pace.extraMs[held > 0 ? "queued" : start];
+    volunteer.readyAt += extra;
+    measured.push(volunteer);
+    workers.push({ readyAt: volunteer.readyAt, unitMs: ms });
+  }
+  // Newcomers count as no faster than the others, nor than what they have shown so far.
+  const usualMs = workers.map(({ unitMs: ms }) => ms).sort((a, b) => a - b)[workers.length >> 1];
+  if (usualMs !== undefined)
+    for (const volunteer of newcomers) {
+      const { since } = book.backlogOf(volunteer.id);
+      const assumedMs = Math.max(usualMs, since === undefined ? 0 : now - since);
+      workers.push({ readyAt: now + assumedMs, unitMs: assumedMs });
+    }
+  const shares = shareUnits(workers, work.free.count);
+  // One unit tells how fast a newcomer is; a second one keeps it busy while the first is sent.
+  for (const volunteer of newcomers) {
+    const { held } = book.backlogOf(volunteer.id);
+    volunteer.quota = Math.max(0, (measured.length > 0 ? 1 : 2) - held);
+  }
+  measured.forEach((volunteer, i) => {
+    volunteer.quota = shares.units[i];
+  });
+  state.sharesStale = false;
+  state.reshareAt = undefined;
+  state.sharedAt = now;
+  state.sharesEndAt = Math.max(now, shares.endsAt);
+}
+
+/** Gives a volunteer nodes of its share, the largest first, while it has room. */
+function grantShare(state: SessionState, work: Work, volunteer: Volunteer): void {
+  if (volunteer.restUntil > state.now) return;
+  const maxLevel = work.kind === "gradient" ? Number.POSITIVE_INFINITY : 0;
+  const isKnown = isPromising(volunteer) && isMeasured(volunteer.pace);
+  while (volunteer.quota >= 1 && work.free.count > 0) {
+    if (state.book.backlogOf(volunteer.id).held >= volunteer.want) return;
+    const level = isKnown ? Math.min(maxLevel, levelOf(volunteer.quota)) : 0;
+    const node = work.free.find(level, nearOf(work, volunteer), (at) =>
+      suits(state, work, volunteer, at),
+    );
+    if (!node) {
+      // Nothing that is free suits it: the others share it.
+      state.barred.add(volunteer);
+      state.sharesStale = true;
+      return;
+    }
+    const { first, end } = unitRange(node, work.units.length);
+    volunteer.quota -= end - first;
+    grantLease(state, work, volunteer.id, node);
+  }
+}
+
+/** Where in the step the sizes are that a volunteer had last: it need not compile or plan anew. */
+function nearOf(work: Work, { lastArea }: Volunteer): number {
+  let low = 0;
+  let high = work.units.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const { height, width } = work.units[middle];
+    if (height * width < lastArea) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function meanUnitMs(work: Work, { pace }: Volunteer): number {
+  let ms = 0;
+  for (const size of work.sizes) ms += (unitMs(pace, size) ?? 0) * size.count;
+  return Math.max(0.001, ms / work.units.length);
+}
+
+/** Memory, and whom a unit had better not go to. */
+function suits(state: SessionState, work: Work, volunteer: Volunteer, node: Node): boolean {
+  if (volunteer.fitsWork !== work) {
+    volunteer.fitsWork = work;
+    volunteer.fitsAll = work.units.every((unit) => fits(state, work, volunteer, unit));
+  }
+  if (
+    work.kind === "gradient" &&
+    volunteer.fitsAll &&
+    volunteer.tooLarge.size === 0 &&
+    work.poison.isClean()
+  )
     return true;
-  };
-  return {
-    unitCount: work.units.length,
-    maxLevel: work.kind === "gradient" ? Number.POSITIVE_INFINITY : 0,
-    cost: (unit) => costOfUnit(work.units[unit]),
-    suits(id, node) {
-      const volunteer = state.roster.get(id);
-      if (!volunteer) return false;
-      const { first, end } = unitRange(node, work.units.length);
-      for (let unit = first; unit < end; unit++)
-        if (!suitsUnit(volunteer, work.units[unit])) return false;
-      // A second opinion on an evaluation must be somebody else's.
-      return work.kind === "gradient" || !hasHandled(state, work, id, first);
-    },
-  };
+  const { first, end } = unitRange(node, work.units.length);
+  for (let unit = first; unit < end; unit++)
+    if (!suitsUnit(state, work, volunteer, work.units[unit])) return false;
+  // A second opinion on an evaluation must be somebody else's.
+  return work.kind === "gradient" || !hasHandled(state, work, volunteer.id, first);
+}
+
+function suitsUnit(state: SessionState, work: Work, volunteer: Volunteer, unit: Unit): boolean {
+  if (!fits(state, work, volunteer, unit)) return false;
+  const avoided = work.poison.avoided(unit.index);
+  const isSpared = (other: Volunteer) =>
+    avoided?.has(other.id) || (other.tooLarge.size > 0 && other.tooLarge.has(sizeKey(unit)));
+  if (!isSpared(volunteer)) return true;
+  for (const other of state.roster.available())
+    if (isPromising(other) && !isSpared(other) && fits(state, work, other, unit)) return false;
+  return true;
 }
 
 function hasHandled(state: SessionState, work: Work, volunteer: string, unit: number): boolean {
   return (
     (work.kind === "evaluation" && work.answers[unit].some((at) => at.volunteer === volunteer)) ||
-    state.book.of(volunteer).some(({ first, expired }) => first === unit && !expired)
+    state.book.at(unit).some((entry) => entry.volunteer === volunteer && !entry.expired)
   );
 }
 
@@ -164,21 +266,15 @@ function fits(state: SessionState, work: Work, volunteer: Volunteer, unit: Unit)
   return unitBytes(unit.height, unit.width, unit.samples.length, work.kind) <= memoryBytes;
 }
 
-/** A size as the key of `tooLarge`. */
-export function sizeKey(unit: Unit): string {
-  return `${unit.height}x${unit.width}x${unit.samples.length}`;
-}
-
-function whyUnfit(
-  state: SessionState,
-  work: Work,
-  available: readonly Volunteer[],
-  isFree: (unit: number) => boolean,
-): string | undefined {
+/** Says which free unit nobody here has the memory for. */
+function whyUnfit(state: SessionState, work: Work): string | undefined {
+  const { unitBytes } = state.options;
+  if (!unitBytes || state.book.standing().size > 0) return undefined;
+  const available = [...state.roster.available()];
   const stuck = work.units.find(
     (unit) =>
       !isUnitDone(work, unit.index) &&
-      isFree(unit.index) &&
+      work.free.has(unit.index) &&
       !available.some((volunteer) => fits(state, work, volunteer, unit)),
   );
   return (

@@ -9,11 +9,13 @@ import {
 } from "@swarmvit/shared/protocol";
 import { blame, note } from "./contributions.ts";
 import { resendLeases } from "./granting.ts";
-import { isOnlyHope, sizeKey } from "./issuing.ts";
-import { hear, rest, type Volunteer } from "./roster.ts";
+import { isOnlyHope, refreshFree, sizeKey } from "./issuing.ts";
+import type { LeaseEntry } from "./leases.ts";
+import { hear, type Volunteer } from "./roster.ts";
 import { statusOf } from "./run-state.ts";
 import { emit, type SessionState } from "./state.ts";
 import { strikeSample } from "./training.ts";
+import { isUnitDone } from "./work.ts";
 
 const MAX_VOLUNTEERS = 1000;
 
@@ -27,7 +29,7 @@ export function hello(state: SessionState, request: number, message: Hello): voi
   const { options, roster } = state;
   const { volunteer, returned } = roster.admit(message, state.now);
   if (volunteer.removed) {
-    volunteer.connected = false;
+    roster.update(volunteer, { connected: false });
     const text = "this device's contributions were not what was leased";
     emit(state, { type: "answer", request, answer: refuse("REMOVED", text) });
     return;
@@ -47,6 +49,7 @@ export function hello(state: SessionState, request: number, message: Hello): voi
       status: statusOf(state),
     },
   });
+  for (const entry of state.book.of(id)) if (isStillFree(state, entry)) state.book.reclaim(entry);
   resendLeases(state, id);
 }
 
@@ -61,9 +64,10 @@ export function want(state: SessionState, id: string, leases: number): void {
   const volunteer = state.roster.get(id);
   if (!volunteer) return;
   hear(volunteer, state.now);
-  volunteer.want = leases;
+  state.roster.update(volunteer, { want: leases });
+  state.asking.add(volunteer);
   if (leases > 0) return;
-  for (const entry of state.book.of(id)) if (entry.state === "open") state.book.expire(entry);
+  for (const entry of state.book.of(id)) if (entry.state === "open") state.book.release(entry);
 }
 
 /** It will not finish a lease: others may have it at once. */
@@ -78,11 +82,12 @@ export function abandon(state: SessionState, id: string, message: Abandon): void
   state.book.close(entry, "EXPIRED");
   if (!work || reason === "paused" || reason === "leaving") return;
   note(state, volunteer, "abandoned", reason, detail);
-  rest(volunteer, state.now, 1000, false);
+  state.roster.rest(volunteer, state.now, 1000, false);
   const unit = entry.units.find(({ samples }) => sample !== undefined && samples.includes(sample));
   if (reason === "undecodable" && sample !== undefined && unit) {
     const isOnly = isOnlyHope(state, work, unit.index, id);
     if (work.poison.undecodable(sample, unit.index, id, isOnly)) strikeSample(state, sample);
+    refreshFree(state, entry.first, entry.end);
     return;
   }
   if (reason === "non-finite") {
@@ -97,8 +102,8 @@ export function abandon(state: SessionState, id: string, message: Abandon): void
 export function leave(state: SessionState, id: string): void {
   const volunteer = state.roster.get(id);
   if (!volunteer) return;
-  volunteer.want = 0;
-  for (const entry of state.book.of(id)) {
+  state.roster.update(volunteer, { want: 0 });
+  for (const entry of [...state.book.of(id)]) {
     if (entry.state !== "open") continue;
     state.book.close(entry, "EXPIRED");
     emit(state, { type: "drop-upload", lease: entry.id.lease });
@@ -106,14 +111,14 @@ export function leave(state: SessionState, id: string): void {
   depart(state, volunteer);
 }
 
-/** The line is down: its leases stand, but idle volunteers may back them up from now on. */
+/** The line is down: others are given its nodes at once, but its own answer counts if it comes first. */
 export function disconnected(state: SessionState, id: string): void {
   const volunteer = state.roster.get(id);
   if (!volunteer) return;
   for (const entry of state.book.of(id)) {
-    entry.lateAt = Math.min(entry.lateAt, state.now);
-    if (entry.state === "open" && entry.expired)
-      emit(state, { type: "drop-upload", lease: entry.id.lease });
+    if (entry.state !== "open") continue;
+    state.book.release(entry);
+    if (entry.deadlineAt <= state.now) emit(state, { type: "drop-upload", lease: entry.id.lease });
   }
   depart(state, volunteer, "the connection was lost");
 }
@@ -131,13 +136,21 @@ function refusalOf(state: SessionState, message: Hello): Refusal | undefined {
   return undefined;
 }
 
+/** True when nobody else was given a unit of a lease that its volunteer had lost. */
+function isStillFree({ book, work, now }: SessionState, entry: LeaseEntry): boolean {
+  if (!work || !entry.expired || entry.deadlineAt <= now) return false;
+  for (let unit = entry.first; unit < entry.end; unit++)
+    if (book.claims(unit) > 0 || isUnitDone(work, unit)) return false;
+  return true;
+}
+
 function refuse(code: Refusal["code"], message: string): Refusal {
   return { ok: false, code, message };
 }
 
 function depart(state: SessionState, volunteer: Volunteer, detail?: string): void {
   if (!volunteer.connected) return;
-  volunteer.connected = false;
+  state.roster.update(volunteer, { connected: false });
   volunteer.lastSeenAt = state.now;
   state.statusWanted = true;
   note(state, volunteer, "left", undefined, detail);

@@ -13,6 +13,8 @@ export interface PoisonWatch {
   /** Any other refusal: the units rather go to somebody else. */
   avoid(first: number, end: number, volunteer: string): void;
   isAlone(unit: number): boolean;
+  /** True while no unit is to be kept from anybody. */
+  isClean(): boolean;
   /** Volunteers that the unit rather not go to. */
   avoided(unit: number): ReadonlySet<string> | undefined;
 }
@@ -54,6 +56,7 @@ export function openPoisonWatch(): PoisonWatch {
     },
     avoid,
     isAlone: (unit) => alone.has(unit),
+    isClean: () => avoided.size === 0,
     avoided: (unit) => avoided.get(unit),
   };
 }

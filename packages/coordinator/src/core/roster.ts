@@ -2,6 +2,8 @@
 
 import type { Device, Hello } from "@swarmvit/shared/protocol";
 import type { CoreTools } from "./messages.ts";
+import { openPace, type Pace } from "./pace.ts";
+import { openTimeHeap } from "./time-heap.ts";
 
 export interface Volunteer {
   readonly id: string;
@@ -13,8 +15,7 @@ export interface Volunteer {
   removed: boolean;
   /** Leases it wants to hold at once; 0 is a pause. */
   want: number;
-  /** Pixels a millisecond from lease to upload, moving average; absent until it has answered once. */
-  speed?: number;
+  readonly pace: Pace;
   imagesPerSecond: number;
   /** When its last frame arrived: the next lease's work starts no earlier. */
   lastUploadAt: number;
@@ -34,13 +35,34 @@ export interface Volunteer {
   /** Sizes "HxWxB" that it ran out of memory at: given to others if there are any. */
   readonly tooLarge: Set<string>;
   lastSeenAt: number;
+
+  /** Units of the open work that it is still to be given, and when it could begin them. */
+  quota: number;
+  readyAt: number;
+  /** The weights that it was given a lease at last: it has them, or will when it needs them. */
+  weights?: string;
+  /** Pixels of an image of its last lease. */
+  lastArea: number;
+  /** Every unit of this work fits its memory, or not. */
+  fitsWork?: object;
+  fitsAll: boolean;
 }
+
+/** What others decide about a volunteer, and its coming and going. */
+type Presence = Pick<Volunteer, "connected" | "removed" | "want">;
 
 export interface Roster {
   get(id: string): Volunteer | undefined;
   all(): Iterable<Volunteer>;
   /** Connected, neither paused nor removed. */
-  available(): Volunteer[];
+  available(): ReadonlySet<Volunteer>;
+  update(volunteer: Volunteer, change: Partial<Presence>): void;
+  /** A lease came to nothing: a rest that doubles with each in a row, so that nothing runs hot. */
+  rest(volunteer: Volunteer, now: number, baseMs: number, silent: boolean): void;
+  /** Those whose rest has ended, once each. */
+  rested(now: number): Volunteer[];
+  /** When the next rest ends. */
+  nextRested(): number | undefined;
   connectedCount(): number;
   /** A newcomer, or who it says it was if the secret is right. */
   admit(hello: Hello, now: number): { volunteer: Volunteer; returned: boolean };
@@ -50,18 +72,56 @@ export interface Roster {
 
 const FORGET_AFTER_MS = 10 * 60_000;
 const KEPT_GONE = 50;
+/** No longer than a first deadline: a swarm of one must not stand still for its mishaps. */
+const LONGEST_REST_MS = 30_000;
 
-/** Opens an empty roster. Secrets are MACs of ids, so a volunteer keeps its id over a restart. */
-export function openRoster(tools: CoreTools, run: string): Roster {
+/**
+ * Opens an empty roster. Secrets are MACs of ids, so a volunteer keeps its id over a restart.
+ * `changed` hears when somebody became available, or is not any more.
+ */
+export function openRoster(
+  tools: CoreTools,
+  run: string,
+  changed: (volunteer: Volunteer) => void,
+): Roster {
   const volunteers = new Map<string, Volunteer>();
+  const available = new Set<Volunteer>();
+  const connected = new Set<Volunteer>();
+  const rests = openTimeHeap<Volunteer>((volunteer, time) => volunteer.restUntil === time);
   let joined = 0;
+  const update = (volunteer: Volunteer, change: Partial<Presence>) => {
+    Object.assign(volunteer, change);
+    if (volunteer.connected) connected.add(volunteer);
+    else connected.delete(volunteer);
+    if (available.has(volunteer) === isAvailable(volunteer)) return;
+    if (isAvailable(volunteer)) available.add(volunteer);
+    else available.delete(volunteer);
+    changed(volunteer);
+  };
   const secretOf = (id: string) => tools.mac(`volunteer ${run} ${id}`);
 
   return {
     get: (id) => volunteers.get(id),
     all: () => volunteers.values(),
-    available: () => [...volunteers.values()].filter(isAvailable),
-    connectedCount: () => count(volunteers.values(), (v) => v.connected),
+    available: () => available,
+    connectedCount: () => connected.size,
+    update,
+    rest(volunteer, now, baseMs, silent) {
+      volunteer.failures++;
+      const wait = Math.min(LONGEST_REST_MS, baseMs * 2 ** Math.min(10, volunteer.failures - 1));
+      volunteer.restUntil = Math.max(volunteer.restUntil, now + wait);
+      volunteer.silent = silent;
+      rests.push(volunteer.restUntil, volunteer);
+    },
+    rested(now) {
+      const rested: Volunteer[] = [];
+      for (let next = rests.peek(); next && next.time <= now; next = rests.peek()) {
+        rests.pop();
+        if (available.has(next.item)) rested.push(next.item);
+      }
+      return rested;
+    },
+    nextRested: () => rests.peek()?.time,
     admit(hello, now) {
       const proven =
         hello.resume && isSame(secretOf(hello.resume.id), hello.resume.secret)
@@ -71,8 +131,8 @@ export function openRoster(tools: CoreTools, run: string): Roster {
       if (known) {
         known.device = hello.device;
         if (hello.name) known.name = clean(hello.name) || known.name;
-        known.connected = true;
         known.lastSeenAt = now;
+        update(known, { connected: true });
         return { volunteer: known, returned: true };
       }
       joined++;
@@ -99,8 +159,14 @@ export function openRoster(tools: CoreTools, run: string): Roster {
         silent: false,
         tooLarge: new Set(),
         lastSeenAt: now,
+        pace: openPace(),
+        quota: 0,
+        readyAt: now,
+        lastArea: 0,
+        fitsAll: false,
       };
       volunteers.set(id, volunteer);
+      update(volunteer, {});
       return { volunteer, returned: proven !== undefined };
     },
     prune(now) {
@@ -121,14 +187,6 @@ export function isPromising(volunteer: Volunteer): boolean {
   return volunteer.failures < 3;
 }
 
-/** A lease came to nothing: a rest that doubles with each in a row, so that nothing runs hot. */
-export function rest(volunteer: Volunteer, now: number, baseMs: number, silent: boolean): void {
-  volunteer.failures++;
-  const wait = Math.min(60_000, baseMs * 2 ** Math.min(10, volunteer.failures - 1));
-  volunteer.restUntil = Math.max(volunteer.restUntil, now + wait);
-  volunteer.silent = silent;
-}
-
 /** It was heard from: a rest for silence is over. */
 export function hear(volunteer: Volunteer, now: number): void {
   volunteer.lastSeenAt = now;
@@ -136,32 +194,6 @@ export function hear(volunteer: Volunteer, now: number): void {
     volunteer.restUntil = now;
     volunteer.silent = false;
   }
-}
-
-/** Takes a measurement of a finished lease into the moving averages. */
-export function measure(
-  volunteer: Volunteer,
-  cost: number,
-  samples: number,
-  startedAt: number,
-  endedAt: number,
-): void {
-  const elapsed = Math.max(1, endedAt - Math.max(startedAt, volunteer.lastUploadAt));
-  const mix = (old: number | undefined, value: number) => (old ? old + 0.3 * (value - old) : value);
-  volunteer.speed = mix(volunteer.speed, cost / elapsed);
-  volunteer.imagesPerSecond = mix(volunteer.imagesPerSecond, (1000 * samples) / elapsed);
-}
-
-/** An unfinished lease shows only that it is no faster than this. */
-export function boundSpeed(volunteer: Volunteer, cost: number, elapsedMs: number): void {
-  if (volunteer.speed !== undefined && elapsedMs > 0)
-    volunteer.speed = Math.min(volunteer.speed, cost / elapsedMs);
-}
-
-function count<T>(items: Iterable<T>, test: (item: T) => boolean): number {
-  let n = 0;
-  for (const item of items) if (test(item)) n++;
-  return n;
 }
 
 /** Control characters have no place in a name that is shown and logged. */

@@ -66,7 +66,8 @@ export function statusOf(state: SessionState): RunStatus {
 }
 
 function rowOf(state: SessionState, volunteer: Volunteer): VolunteerRow {
-  const leases = state.book.of(volunteer.id).filter((entry) => entry.state === "open").length;
+  let leases = 0;
+  for (const { state: at } of state.book.of(volunteer.id)) if (at === "open") leases++;
   const { id, name, device, connected, imagesPerSecond } = volunteer;
   const present = leases > 0 ? "computing" : "idle";
   const active = isAvailable(volunteer) ? present : "paused";

@@ -52,7 +52,6 @@ export function openSession(options: SessionOptions): Session {
       take(state, event);
       // Most events of a large step are additions: they open no way to new leases.
       const isQuiet = event.type === "added" || event.type === "traffic";
-      if (!isQuiet) state.issueWanted = true;
       advance(state);
       if (state.effects.length > 0 || !isQuiet || (wake ?? 0) <= state.now) wake = wakeAt(state);
       const { effects } = state;
@@ -139,7 +138,7 @@ function take(state: SessionState, event: CoreEvent): void {
 /** Does all that follows from what is known now. */
 function advance(state: SessionState): void {
   expireLeases(state);
-  if (!state.gateOpen && state.roster.available().length >= state.options.minWorkers)
+  if (!state.gateOpen && state.roster.available().size >= state.options.minWorkers)
     state.gateOpen = true;
   settle(state);
   if (!isBlocked(state)) proceed(state);
@@ -160,10 +159,15 @@ function proceed(state: SessionState): void {
     const { work } = state;
     if (!work) break;
     if (work.kind === "gradient" && work.committing) break;
-    if (state.issueWanted) issueLeases(state, work);
+    if (mayLease(state)) issueLeases(state, work);
     if (work.kind === "gradient" || !finishEvaluation(state, work)) break;
   }
   if (state.work?.kind === "gradient") commitWhenWhole(state, state.work);
+}
+
+/** True when something happened that may let leases go out. */
+function mayLease({ askAll, asking, sharesStale, reshareAt, now }: SessionState): boolean {
+  return askAll || asking.size > 0 || sharesStale || (reshareAt !== undefined && reshareAt <= now);
 }
 
 function openNext(state: SessionState): void {
@@ -207,7 +211,7 @@ function phaseOf(state: SessionState): [Phase, string?] {
   if (state.diverged !== undefined) return ["diverged", state.diverged];
   if (state.paused !== undefined) return ["paused", state.paused];
   const { minWorkers } = state.options;
-  const here = state.roster.available().length;
+  const here = state.roster.available().size;
   if (!state.gateOpen)
     return ["waiting", `for ${minWorkers} volunteer${minWorkers > 1 ? "s" : ""} (${here} here)`];
   if (here === 0) return ["waiting", "nobody is here: open the link on a device to go on"];
@@ -222,11 +226,10 @@ function wakeAt(state: SessionState): number | undefined {
     if (time > state.now) at = Math.min(at, time);
   };
   if (state.refusedByDisk && !state.finished) consider(state.refusedByDisk.retryAt);
-  for (const entry of state.book.standing()) {
-    if (entry.state !== "open" || entry.expired) continue;
-    consider(entry.deadlineAt);
-    consider(entry.lateAt);
+  consider(state.book.nextChange() ?? at);
+  if (state.work) {
+    consider(state.roster.nextRested() ?? at);
+    if (state.work.free.count > 0) consider(state.reshareAt ?? at);
   }
-  if (state.work) for (const { restUntil } of state.roster.available()) consider(restUntil);
   return Number.isFinite(at) ? at : undefined;
 }

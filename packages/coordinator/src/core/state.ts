@@ -2,11 +2,12 @@
 
 import type { EvalRecord, Phase, RunState } from "@swarmvit/shared/run";
 import { bestOf, type History, lastOf, lossesOf, openHistory } from "./history.ts";
+import { refreshFree, spoilShares } from "./issuing.ts";
 import { type LeaseBook, type LeaseEntry, openLeaseBook } from "./leases.ts";
 import { type LossWindow, openLosses } from "./loss-guard.ts";
 import type { CoreSnapshot, Effect, PublishedWeights } from "./messages.ts";
 import type { SessionOptions } from "./options.ts";
-import { openRoster, type Roster } from "./roster.ts";
+import { openRoster, type Roster, type Volunteer } from "./roster.ts";
 import type { Work } from "./work.ts";
 
 export interface SessionState {
@@ -31,10 +32,17 @@ export interface SessionState {
   readonly losses: LossWindow;
   work?: Work;
   nextLease: number;
-  /** No open lease's deadline is earlier. */
-  nextDeadline: number;
-  /** Something happened since leases were last given out that may let more go out. */
-  issueWanted: boolean;
+  /** Volunteers that may have room for a lease, or all of them. */
+  readonly asking: Set<Volunteer>;
+  askAll: boolean;
+  /** The volunteers' shares of the open work, when they were made, and when they should be done. */
+  sharesStale: boolean;
+  sharedAt: number;
+  /** When they are to be made anew, because somebody has nothing to do. */
+  reshareAt?: number;
+  sharesEndAt: number;
+  /** Volunteers for whom nothing was found in what is free. */
+  readonly barred: Set<Volunteer>;
 
   phase: Phase;
   reason?: string;
@@ -96,10 +104,15 @@ export function openState(options: SessionOptions): SessionState {
     (record): record is EvalRecord => record.kind === "eval" && record.step <= step,
   );
   const fence = options.fence ?? (snapshot ? snapshot.fence + 1 : 1);
-  return {
+  const state: SessionState = {
     options,
-    roster: openRoster(options.tools, run.id),
-    book: openLeaseBook(fence * 2 ** 32 - 1),
+    roster: openRoster(options.tools, run.id, (volunteer) => {
+      state.asking.add(volunteer);
+      spoilShares(state);
+      // Who is alone gives no second opinions.
+      if (state.work?.kind === "evaluation") refreshFree(state, 0, state.work.units.length);
+    }),
+    book: openLeaseBook(fence * 2 ** 32 - 1, (first, end) => refreshFree(state, first, end)),
     history: openHistory(options.history),
     fence,
     totalSteps: Math.min(planner.totalSteps, options.maxSteps ?? Number.POSITIVE_INFINITY),
@@ -115,8 +128,12 @@ export function openState(options: SessionOptions): SessionState {
     losses: openLosses(lossesOf(options.history ?? [])),
     // Numbers of different starts never meet: a float64 holds 2^21 fences of 2^32 leases.
     nextLease: fence * 2 ** 32,
-    nextDeadline: Number.POSITIVE_INFINITY,
-    issueWanted: true,
+    asking: new Set(),
+    askAll: true,
+    sharesStale: true,
+    sharedAt: 0,
+    sharesEndAt: 0,
+    barred: new Set(),
     phase: "waiting",
     gateOpen: false,
     finished: false,
@@ -139,6 +156,7 @@ export function openState(options: SessionOptions): SessionState {
     refusals: new Map(),
     checkpoints: options.checkpoints ?? [],
   };
+  return state;
 }
 
 export function emit(state: SessionState, effect: Effect): void {

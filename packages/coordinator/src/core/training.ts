@@ -3,6 +3,7 @@
 import type { StepRecord } from "@swarmvit/shared/run";
 import { learningRate } from "@swarmvit/shared/schedule";
 import { revokeLease } from "./granting.ts";
+import { refreshFree, spoilShares } from "./issuing.ts";
 import { isRunaway, usualLoss } from "./loss-guard.ts";
 import type { PublishedWeights, StepLog } from "./messages.ts";
 import { accepted } from "./saving.ts";
@@ -22,8 +23,9 @@ export function openStep(state: SessionState): void {
 export function openWork(state: SessionState, work: Work): void {
   state.work = work;
   state.book.reset(work.units.length);
-  state.nextDeadline = Number.POSITIVE_INFINITY;
-  state.issueWanted = true;
+  refreshFree(state, 0, work.units.length);
+  spoilShares(state);
+  state.askAll = true;
   state.statusWanted = true;
 }
 
@@ -149,8 +151,9 @@ export function strikeSample(state: SessionState, sample: number): void {
         work.answered++;
       }
     }
-    for (const entry of [...state.book.standing()])
-      if (entry.first <= unit.index && unit.index < entry.end) revokeLease(state, entry, "STALE");
+    for (const entry of state.book.overlapping(unit.index, unit.index + 1))
+      revokeLease(state, entry, "STALE");
+    refreshFree(state, unit.index, unit.index + 1);
   }
 }
 

@@ -3,16 +3,37 @@
 import type { Report } from "@swarmvit/shared/frame";
 import type { StepPlan, Unit } from "@swarmvit/shared/planner";
 import { type Assembly, openAssembly } from "./assembly.ts";
+import { type FreeNodes, openFreeNodes } from "./free-nodes.ts";
 import type { LeaseEntry } from "./leases.ts";
 import type { CountedLease, StepLog } from "./messages.ts";
+import type { SizeCount } from "./pace.ts";
 import { openPoisonWatch, type PoisonWatch } from "./poison.ts";
 
-export interface StepWork {
+/** Units of one size in the open work. */
+export interface SizeClass {
+  /** With the kind of work: evaluating takes another time than training. */
+  readonly key: string;
+  readonly trains: boolean;
+  /** Pixels of a unit. */
+  readonly cost: number;
+  count: number;
+}
+
+/** What is known of any work's units. */
+interface WorkUnits {
+  units: Unit[];
+  /** The sizes there are, and which each unit has. */
+  readonly sizes: SizeClass[];
+  readonly sizeOf: Uint16Array;
+  /** Pixels of the smallest unit. */
+  readonly smallest: number;
+  readonly free: FreeNodes;
+}
+
+export interface StepWork extends WorkUnits {
   readonly kind: "gradient";
   readonly step: number;
   readonly plan: StepPlan;
-  /** As planned, less what was struck since. */
-  units: Unit[];
   readonly assembly: Assembly;
   readonly poison: PoisonWatch;
   /** When the first lease went out. */
@@ -30,10 +51,9 @@ export interface Answer {
 }
 
 /** Units [0, E) on the EMA weights, then the same again on the raw ones. */
-export interface EvaluationWork {
+export interface EvaluationWork extends WorkUnits {
   readonly kind: "evaluation";
   readonly step: number;
-  readonly units: Unit[];
   readonly answers: Answer[][];
   readonly poison: PoisonWatch;
   startedAt?: number;
@@ -50,7 +70,7 @@ export function openStepWork(plan: StepPlan): StepWork {
     kind: "gradient",
     step: plan.step,
     plan,
-    units: [...plan.units],
+    ...unitsOf([...plan.units], true),
     assembly: openAssembly(plan.units.length),
     poison: openPoisonWatch(),
     committing: false,
@@ -60,13 +80,15 @@ export function openStepWork(plan: StepPlan): StepWork {
 
 /** The accepted leases that are in the sum: a contribution to a larger node replaces those below it. */
 export function countedLeases(work: StepWork): CountedLease[] {
+  const covered = new Uint8Array(work.units.length);
+  const counted = new Set<LeaseEntry>();
+  for (const entry of work.accepted.toSorted((a, b) => b.node.level - a.node.level)) {
+    if (covered[entry.first] === 1) continue;
+    covered.fill(1, entry.first, entry.end);
+    counted.add(entry);
+  }
   return work.accepted
-    .filter(
-      ({ node, first, end }) =>
-        !work.accepted.some(
-          (other) => other.node.level > node.level && other.first <= first && other.end >= end,
-        ),
-    )
+    .filter((entry) => counted.has(entry))
     .map(({ id, volunteer, node }) => ({ lease: id.lease, volunteer, ...node }));
 }
 
@@ -86,7 +108,7 @@ export function openEvaluationWork(
   return {
     kind: "evaluation",
     step,
-    units,
+    ...unitsOf(units, false),
     answers: units.map(() => []),
     poison: openPoisonWatch(),
     answered: 0,
@@ -117,7 +139,39 @@ export function doneUnits(work: Work): number {
   return work.kind === "gradient" ? work.assembly.doneUnits() : work.answered;
 }
 
+/** How many units of each size are in [first, end). */
+export function sizeCounts(work: Work, first: number, end: number): SizeCount[] {
+  const counts: { size: SizeClass; units: number }[] = [];
+  for (let unit = first; unit < end; unit++) {
+    const size = work.sizes[work.sizeOf[unit]];
+    const last = counts.at(-1);
+    if (last?.size === size)
+      last.units++; // units are ordered by size
+    else counts.push({ size, units: 1 });
+  }
+  return counts;
+}
+
 /** Pixels of a unit's samples: what it costs, roughly. */
-export function costOfUnit(unit: Unit): number {
+function costOfUnit(unit: Unit): number {
   return unit.samples.length * unit.height * unit.width;
+}
+
+function unitsOf(units: Unit[], trains: boolean): WorkUnits {
+  const byKey = new Map<string, number>();
+  const sizes: SizeClass[] = [];
+  const sizeOf = new Uint16Array(units.length);
+  units.forEach((unit, i) => {
+    const { height, width, samples } = unit;
+    const key = `${trains ? "" : "evaluation "}${height}x${width}x${samples.length}`;
+    let index = byKey.get(key);
+    if (index === undefined) {
+      index = sizes.push({ key, trains, cost: costOfUnit(unit), count: 0 }) - 1;
+      byKey.set(key, index);
+    }
+    sizes[index].count++;
+    sizeOf[i] = index;
+  });
+  const smallest = Math.min(...sizes.map(({ cost }) => cost));
+  return { units, sizes, sizeOf, smallest, free: openFreeNodes(units.length) };
 }

@@ -75,7 +75,7 @@ export interface SwarmOutcome extends Tally {
   readonly weights: string;
   /** Sample ids of each committed step. */
   readonly samples: readonly (readonly number[])[];
-  /** Milliseconds of real time in the core, and the events that it took. */
+  /** Milliseconds of processor time in the core (not counted for the tiny model), and its events. */
   readonly coreMs: number;
   readonly events: number;
 }
@@ -155,10 +155,13 @@ export function runSwarm(config: SwarmConfig): SwarmOutcome {
     const send = (event: CoreEvent) => {
       if (here.ended) return;
       ledger.before(event);
-      const startedAt = performance.now();
+      const before = isTiny ? undefined : process.cpuUsage();
       const effects = session.handle(event, clock.now);
       const wake = session.wakeAt();
-      coreMs += performance.now() - startedAt;
+      if (before) {
+        const { user, system } = process.cpuUsage(before);
+        coreMs += (user + system) / 1000;
+      }
       events++;
       ledger.after(effects);
       if (event.type === "committed") onCommitted(event, here);
