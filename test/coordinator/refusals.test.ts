@@ -225,6 +225,8 @@ async function refuseUnread() {
         unreadBytes: 256 * 1024,
         chunksPerSecond: many,
         chunkBurst: many,
+        vainPerSecond: many,
+        vainBurst: many,
         packetsPerSecond: many,
         packetBurst: many,
         textPerSecond: many,

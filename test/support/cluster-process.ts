@@ -48,8 +48,8 @@ if (process.send) {
       kind: "measured",
       measured: { heapBytes: heapUsed + arrayBuffers, rssBytes: rss, delayMs },
     });
-    // Collecting takes a while itself.
-    setImmediate(() => delay.reset());
+    // Collecting stops the loop itself; that delay is noted at the next look.
+    setTimeout(() => delay.reset(), 10 * RESOLUTION_MS);
   });
   process.on("disconnect", () => process.exit());
 }

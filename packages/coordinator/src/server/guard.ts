@@ -17,6 +17,9 @@ export interface GuardLimits {
   /** Messages with bytes a second, and at once: full chunks come to 250 MiB/s. */
   readonly chunksPerSecond: number;
   readonly chunkBurst: number;
+  /** Offers and chunks for leases that have ended, a second and at once: a few are on their way then. */
+  readonly vainPerSecond: number;
+  readonly vainBurst: number;
   /** Messages without sense before the socket is closed; one is forgiven a minute. */
   readonly strikes: number;
 }
@@ -26,6 +29,8 @@ export const GUARD_DEFAULTS: GuardLimits = {
   burst: 400,
   chunksPerSecond: 1000,
   chunkBurst: 2000,
+  vainPerSecond: 10,
+  vainBurst: 200,
   strikes: 5,
 };
 

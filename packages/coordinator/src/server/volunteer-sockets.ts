@@ -25,6 +25,7 @@ import type { Admission } from "./admission.ts";
 import { connectionOf } from "./engine-connection.ts";
 import { type GuardLimits, type GuardTools, guardSocket } from "./guard.ts";
 import { isSameSecret } from "./secret.ts";
+import { openTokenBucket } from "./token-bucket.ts";
 import type { Uploads } from "./uploads.ts";
 
 export interface VolunteerSocketsOptions extends GuardTools {
@@ -97,6 +98,13 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
     const waste = (bytes: number) => {
       if (!account.take("waste", nowMs(), bytes)) guard.strike("BYTES", "sent without a lease");
     };
+    const vain = openTokenBucket(options.limits.vainPerSecond, options.limits.vainBurst);
+    /** An offer or chunk for a lease that cannot be answered. */
+    const tooLate = (code: RefusalCode, acknowledge: (answer: unknown) => void, bytes = 0) => {
+      waste(bytes);
+      if (vain.take(nowMs())) return acknowledge(refuse(code));
+      guard.strike("RATE", "frames of leases that have ended", acknowledge);
+    };
     /** The lease is at an end: its frame cannot be what was leased. */
     const misfit = (lease: number, code: RefusalCode, detail: string) => {
       uploads.drop(lease);
@@ -127,7 +135,7 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
     guard.on("offer", offerSchema, ({ lease, bytes }, acknowledge) =>
       asVolunteer(acknowledge, (id) => {
         const frame = options.leaseOf(lease, id);
-        if (typeof frame === "string") return acknowledge(refuse(frame));
+        if (typeof frame === "string") return tooLate(frame, acknowledge);
         if (frame.bytes !== bytes)
           return acknowledge(misfit(lease, "SIZE", `expected ${frame.bytes}, got ${bytes}`));
         const credit = uploads.offer(lease, bytes);
@@ -137,10 +145,7 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
     guard.onBytes("chunk", chunkSchema, CHUNK_BYTES, ({ lease, offset }, bytes, acknowledge) =>
       asVolunteer(acknowledge, (id) => {
         const frame = options.leaseOf(lease, id);
-        if (typeof frame === "string") {
-          waste(bytes.byteLength);
-          return acknowledge(refuse(frame));
-        }
+        if (typeof frame === "string") return tooLate(frame, acknowledge, bytes.byteLength);
         // Nothing is allocated for a frame whose header is not the lease's.
         const wrong = offset === 0 ? wrongHeader(bytes, frame, options.table) : undefined;
         if (wrong) return acknowledge(misfit(lease, wrong.code, wrong.message));
