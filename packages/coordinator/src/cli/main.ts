@@ -2,7 +2,7 @@
 
 import { FLAGS, type Flag, RECIPES, runConfigSchema } from "@swarmvit/shared/config";
 import type { FlagGroup } from "@swarmvit/shared/config-fields";
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import pc from "picocolors";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 
@@ -91,6 +91,39 @@ function predictCommand(): Command {
     });
 }
 
+function simulateCommand(): Command {
+  const number = (low: number, high: number, whole: boolean) => (text: string) => {
+    const value = Number(text);
+    if (text.trim() !== "" && value >= low && value <= high && (!whole || Number.isInteger(value)))
+      return value;
+    throw new InvalidArgumentError(
+      `a ${whole ? "whole " : ""}number of ${low} to ${high} is needed`,
+    );
+  };
+  const speed = number(0.001, 1000, false);
+  return new Command("simulate")
+    .description("how a run would go with these volunteers: the real coordinator in virtual time")
+    .addOption(
+      new Option("--scenario <NAME>", "lines and devices; wild: every fault there is, checked")
+        .choices(["lan", "home", "wild"])
+        .default("lan"),
+    )
+    .option("--workers <N>", "volunteers", number(1, 10_000, true), 8)
+    .option("--steps <N>", "steps to train", number(1, 100_000, true), 100)
+    .option("--churn <P>", "share of the volunteers replaced each minute", number(0, 60, false), 0)
+    .option("--speeds <LIST>", "their speeds in turn, such as 1,2,4,8", (text) =>
+      text.split(",").map(speed),
+    )
+    .option("--units <N>", "units of a step (default: 8 a volunteer)", number(1, 65_535, true))
+    .option("--classes <N>", "classes of the model, for its size", number(2, 100_000, true), 1000)
+    .option("--seed <N>", "the same seed, the same run", number(0, 2 ** 32 - 1, true), 1)
+    .option("--json", "print one JSON object")
+    .action(async ({ speeds = [1], ...options }) => {
+      const { simulateRun } = await import("./simulate.ts");
+      process.exitCode = simulateRun({ ...options, speeds });
+    });
+}
+
 const DEFAULTS = runConfigSchema.parse({});
 
 function optionOf(flag: Flag): Option {
@@ -115,7 +148,13 @@ const program = new Command("swarmvit")
   .version("0.1.0")
   .showSuggestionAfterError()
   .exitOverride();
-for (const command of [trainCommand(), workCommand(), evalCommand(), predictCommand()])
+for (const command of [
+  trainCommand(),
+  workCommand(),
+  evalCommand(),
+  predictCommand(),
+  simulateCommand(),
+])
   program.addCommand(command.exitOverride().showSuggestionAfterError());
 
 try {
