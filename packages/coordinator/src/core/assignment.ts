@@ -23,17 +23,18 @@ export interface Shares {
  */
 export function shareUnits(workers: readonly Worker[], units: number): Shares {
   if (workers.length === 0 || units <= 0) return { units: workers.map(() => 0), endsAt: 0 };
-  let low = Number.POSITIVE_INFINITY;
+  // Counted from the first who is ready: Unix milliseconds leave too few bits for fractions of a unit.
+  const base = workers.reduce((least, { readyAt }) => Math.min(least, readyAt), Number.MAX_VALUE);
+  let low = 0;
   let high = Number.POSITIVE_INFINITY;
   let fastest = Number.POSITIVE_INFINITY;
   for (const { readyAt, unitMs } of workers) {
-    low = Math.min(low, readyAt);
-    high = Math.min(high, readyAt + units * unitMs);
+    high = Math.min(high, readyAt - base + units * unitMs);
     fastest = Math.min(fastest, unitMs);
   }
-  const unitsBy = (at: number) => {
+  const unitsBy = (after: number) => {
     let sum = 0;
-    for (const { readyAt, unitMs } of workers) sum += unitsOf(at, readyAt, unitMs);
+    for (const { readyAt, unitMs } of workers) sum += unitsOf(after, readyAt - base, unitMs);
     return sum;
   };
   for (let i = 0; i < 40 && high - low > 1e-3 * fastest; i++) {
@@ -44,8 +45,8 @@ export function shareUnits(workers: readonly Worker[], units: number): Shares {
     if (sum === units) break;
   }
   return {
-    units: workers.map(({ readyAt, unitMs }) => unitsOf(high, readyAt, unitMs)),
-    endsAt: high,
+    units: workers.map(({ readyAt, unitMs }) => unitsOf(high, readyAt - base, unitMs)),
+    endsAt: base + high,
   };
 }
 

@@ -115,7 +115,11 @@ function issueFree(state: SessionState, work: Work, asked: readonly Volunteer[])
     for (const volunteer of asking) grantShare(state, work, volunteer);
     if (!state.sharesStale) break;
   }
-  if (work.free.count > 0) state.unfit = whyUnfit(state, work);
+  if (work.free.count === 0) return;
+  state.unfit = whyUnfit(state, work);
+  // Whatever the reason that nobody took a unit, it is offered again.
+  if (state.book.standing().size === 0 && state.roster.available().size > 0)
+    state.reshareAt ??= state.now + LONGEST_GAP_MS;
 }
 
 /** True when the shares must be made anew now; sets the time for later where somebody waits for it. */
