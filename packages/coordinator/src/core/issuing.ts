@@ -117,9 +117,11 @@ function issueFree(state: SessionState, work: Work, asked: readonly Volunteer[])
   }
   if (work.free.count === 0) return;
   state.unfit = whyUnfit(state, work);
-  // Whatever the reason that nobody took a unit, it is offered again.
-  if (state.book.standing().size === 0 && state.roster.available().size > 0)
-    state.reshareAt ??= state.now + LONGEST_GAP_MS;
+  if (state.book.standing().size > 0) return;
+  // Whatever the reason that nobody who could took a unit, it is offered again.
+  const { now } = state;
+  if ([...state.roster.available()].some(({ restUntil }) => restUntil <= now))
+    state.reshareAt ??= now + LONGEST_GAP_MS;
 }
 
 /** True when the shares must be made anew now; sets the time for later where somebody waits for it. */
