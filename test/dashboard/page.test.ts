@@ -75,6 +75,7 @@ describe("the dashboard's page", { timeout: 120_000 }, () => {
     expect(await page.locator(".chart canvas").count()).toBe(5);
     expect(await page.locator(".histogram tbody tr").count()).toBe(5);
     expect(await page.locator(".volunteers tbody tr").count()).toBe(6);
+    await reads(page, ".standing-by", "has 4 units of work, so 1 volunteer must stand by");
     expect(await page.locator(".events li").count()).toBeGreaterThan(5);
 
     server.commit();

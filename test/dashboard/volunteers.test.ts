@@ -1,7 +1,7 @@
 import type { VolunteerRow } from "@swarmvit/shared/run";
 import { expect, test } from "vitest";
 import { extendSpeeds, SPEED_SAMPLES } from "../../packages/dashboard/src/speeds.ts";
-import { rankVolunteers } from "../../packages/dashboard/src/volunteers.ts";
+import { rankVolunteers, standingBy } from "../../packages/dashboard/src/volunteers.ts";
 
 function volunteer(id: string, part: Partial<VolunteerRow> = {}): VolunteerRow {
   return {
@@ -37,4 +37,13 @@ test("speeds are sampled once a second, kept to a length, and forgotten with the
   expect(speeds.rows.get("a")).toHaveLength(SPEED_SAMPLES);
   expect(speeds.rows.get("a")?.at(-1)).toBe(100);
   expect(extendSpeeds(speeds, [], 999_999).rows.size).toBe(0);
+});
+
+test("whoever is beyond the units of a step stands by, and the batch size that would help is named", () => {
+  const config = { "batch-size": 64, "unit-size": 16 };
+  const rows = Array.from({ length: 6 }, (_, i) => volunteer(`v${i}`));
+  const away = [volunteer("gone", { connected: false }), volunteer("off", { state: "paused" })];
+  expect(standingBy([...rows, ...away], config)).toEqual({ spare: 2, units: 4, batchSize: 192 });
+  expect(standingBy(rows.slice(0, 4), config)).toBeUndefined();
+  expect(standingBy(rows, {})).toBeUndefined();
 });

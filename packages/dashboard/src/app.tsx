@@ -47,7 +47,11 @@ export function App({ store, hostToken }: Props) {
         <CurvesPanel curves={curves} history={history} formatX={formatX} />
         <ResolutionsPanel curves={curves} config={state.config} formatX={formatX} />
         <div class="columns">
-          <VolunteersPanel rows={state.volunteers} speeds={store.speeds.value} />
+          <VolunteersPanel
+            rows={state.volunteers}
+            speeds={store.speeds.value}
+            config={state.config}
+          />
           <aside aria-label="This moment">
             <OpenStep state={state} />
             <Traffic state={state} history={history} />

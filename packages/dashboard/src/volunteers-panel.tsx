@@ -1,11 +1,11 @@
 /** The table of volunteers: who computes, how fast, and what became of their leases. */
 
 import { useSignal } from "@preact/signals";
-import type { VolunteerRow } from "@swarmvit/shared/run";
+import type { RunState, VolunteerRow } from "@swarmvit/shared/run";
 import { formatCount, formatPercent, formatSpeed, plural } from "./format.ts";
 import type { Speeds } from "./speeds.ts";
 import { SPEED_SAMPLES } from "./speeds.ts";
-import { rankVolunteers, type SortKey } from "./volunteers.ts";
+import { rankVolunteers, type SortKey, standingBy } from "./volunteers.ts";
 
 const COLUMNS: readonly { key: SortKey; label: string; extra?: true; numeric?: true }[] = [
   { key: "name", label: "Volunteer" },
@@ -23,7 +23,11 @@ const MAX_GONE = 10;
 const MIN_SAMPLES = 4;
 
 /** The section. */
-export function VolunteersPanel(props: { rows: readonly VolunteerRow[]; speeds: Speeds }) {
+export function VolunteersPanel(props: {
+  rows: readonly VolunteerRow[];
+  speeds: Speeds;
+  config: RunState["config"];
+}) {
   const sort = useSignal<SortKey>("samples");
   const { rows } = props;
   const ranked = rankVolunteers(rows, sort.value, MAX_GONE);
@@ -37,6 +41,7 @@ export function VolunteersPanel(props: { rows: readonly VolunteerRow[]; speeds: 
           {formatCount(present)} here, {formatCount(rows.length - present)} gone
         </p>
       </header>
+      <StandingBy rows={rows} config={props.config} />
       {rows.length === 0 ? (
         <p class="card empty">
           Nobody yet. Open the link above in a browser tab: it will appear here within a second.
@@ -83,6 +88,18 @@ export function VolunteersPanel(props: { rows: readonly VolunteerRow[]; speeds: 
         </section>
       )}
     </section>
+  );
+}
+
+function StandingBy(props: { rows: readonly VolunteerRow[]; config: RunState["config"] }) {
+  const found = standingBy(props.rows, props.config);
+  if (!found) return null;
+  const { spare, units, batchSize } = found;
+  return (
+    <p class="card standing-by">
+      A step has {plural(units, "unit")} of work, so {plural(spare, "volunteer")} must stand by. A
+      new run with <code>--batch-size {batchSize}</code> has work for all.
+    </p>
   );
 }
 
