@@ -99,7 +99,7 @@ export interface FakeOptions {
   /** After each message of the volunteer. */
   onMessage?(coordinator: FakeCoordinator, socket: VolunteerSocket, event: string): void;
   /** Answers a chunk before it is kept, or takes it where it returns nothing. */
-  refuseChunk?(lease: number, offset: number): Refusal | undefined;
+  refuseChunk?(lease: number, offset: number, bytes: number): Refusal | undefined;
 }
 
 /** Listens on a free port of 127.0.0.1. */
@@ -142,7 +142,7 @@ export async function openFakeCoordinator(options: FakeOptions = {}): Promise<Fa
       tell("offer");
     });
     socket.on("chunk", ({ lease, offset }, bytes, answer) => {
-      const refusal = options.refuseChunk?.(lease, offset);
+      const refusal = options.refuseChunk?.(lease, offset, bytes.byteLength);
       if (refusal) return answer(refusal);
       const upload = uploads.get(lease)!;
       if (offset === upload.received) {

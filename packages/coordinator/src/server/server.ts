@@ -33,10 +33,18 @@ export interface ConnectionLimits extends PacketLimits, UnreadLimits {
   readonly trustProxy: number;
   /** Milliseconds in which a socket must be a dashboard's, or have said a hello that is welcome. */
   readonly helloMs: number;
+  /** Milliseconds between heartbeats, and in which one must be answered. */
+  readonly pingIntervalMs: number;
+  readonly pingTimeoutMs: number;
 }
 
 /** A volunteer that came when there was no room says hello again after 15 s. */
-export const CONNECTION_DEFAULTS = { connectionsPerPeer: 512, helloMs: 20_000 } as const;
+export const CONNECTION_DEFAULTS = {
+  connectionsPerPeer: 512,
+  helloMs: 20_000,
+  pingIntervalMs: 15_000,
+  pingTimeoutMs: 30_000,
+} as const;
 
 export interface OpenServer {
   readonly http: Server;
@@ -83,8 +91,8 @@ export function createSocketServer(options: ServerOptions): OpenServer {
     maxHttpBufferSize: 512 * 1024, // a chunk has 256 KiB
     perMessageDeflate: false, // gradients do not compress
     httpCompression: false,
-    pingInterval: 15_000,
-    pingTimeout: 30_000,
+    pingInterval: limits.pingIntervalMs,
+    pingTimeout: limits.pingTimeoutMs,
     connectTimeout: 2 * limits.helloMs, // what is silent is closed before, and counted
     serveClient: false,
     cleanupEmptyChildNamespaces: true,

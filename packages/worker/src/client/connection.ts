@@ -17,6 +17,7 @@ import {
   type Welcome,
 } from "@swarmvit/shared/protocol";
 import { io, type Socket } from "socket.io-client";
+import { openUploadPace, type UploadPace } from "./upload-pace.ts";
 
 const FIRST_RECONNECT_MS = 500;
 const LAST_RECONNECT_MS = 15_000;
@@ -45,6 +46,8 @@ export class OfflineError extends Error {
 }
 
 export interface Connection {
+  /** Of frames on this link; nothing is known of it after a reconnect. */
+  readonly pace: UploadPace;
   hello(hello: Hello): Promise<Welcome | Refusal>;
   offer(offer: Offer): Promise<Credit | Refusal>;
   chunk(chunk: Chunk, bytes: Uint8Array): Promise<Credit | Refusal>;
@@ -70,7 +73,11 @@ export function openConnection(options: ConnectionOptions): Connection {
   );
   let closed = false;
   let rejoin: ReturnType<typeof setTimeout> | undefined;
-  socket.on("connect", () => on.connected());
+  const pace = openUploadPace();
+  socket.on("connect", () => {
+    pace.reset();
+    on.connected();
+  });
   socket.on("disconnect", (reason) => {
     on.disconnected(reason);
     // After a disconnect by the server the library stays away; a coordinator that still wants us
@@ -97,6 +104,7 @@ export function openConnection(options: ConnectionOptions): Connection {
   const patient = () => socket.timeout(ANSWER_MS);
 
   return {
+    pace,
     hello: (hello) => asked(() => patient().emitWithAck("hello", hello)),
     offer: (offer) => asked(() => patient().emitWithAck("offer", offer)),
     chunk: (chunk, bytes) => asked(() => patient().emitWithAck("chunk", chunk, bytes)),

@@ -3,21 +3,16 @@
  * each small enough that heartbeats pass between them. A new call goes on from the acknowledged offset.
  */
 
-import {
-  CHUNK_BYTES,
-  CHUNK_WINDOW,
-  type Chunk,
-  type Credit,
-  type Offer,
-  type Refusal,
-} from "@swarmvit/shared/protocol";
+import type { Chunk, Credit, Offer, Refusal } from "@swarmvit/shared/protocol";
 import { rest } from "./rest.ts";
+import type { UploadPace } from "./upload-pace.ts";
 
 /** How long an offer that found no room waits before it is made again. */
 const BUSY_MS = 300;
 
 /** The two messages of an upload, each answered by the coordinator; they reject when the link is lost. */
 export interface UploadLink {
+  readonly pace: UploadPace;
   offer(offer: Offer): Promise<Credit | Refusal>;
   chunk(chunk: Chunk, bytes: Uint8Array): Promise<Credit | Refusal>;
 }
@@ -70,6 +65,7 @@ function sendFrom(
     let acknowledged = start.offset;
     let window = start.credits;
     let inFlight = 0;
+    let underWay = 0;
     let over = false;
     const settle = (act: () => void) => {
       if (over) return;
@@ -80,8 +76,9 @@ function sendFrom(
     const aborted = () => settle(() => reject(signal.reason));
     signal.addEventListener("abort", aborted);
 
-    const answered = (answer: Credit | Refusal, end: number) => {
+    const answered = (answer: Credit | Refusal, bytes: number, end: number) => {
       inFlight--;
+      underWay -= bytes;
       if (over) return;
       if (!answer.ok) {
         if (answer.code === "BUSY") settle(() => resolve(false));
@@ -99,15 +96,21 @@ function sendFrom(
       if (acknowledged >= frame.byteLength) settle(() => resolve(true));
       else pump();
     };
+    const { pace } = link;
     const pump = () => {
-      while (!over && next < frame.byteLength && inFlight < Math.min(window, CHUNK_WINDOW)) {
+      while (!over && next < frame.byteLength && inFlight < Math.min(window, pace.window)) {
         const offset = next;
-        const bytes = frame.subarray(offset, Math.min(offset + CHUNK_BYTES, frame.byteLength));
+        const bytes = frame.subarray(offset, Math.min(offset + pace.chunkBytes, frame.byteLength));
         next += bytes.byteLength;
         inFlight++;
+        underWay += bytes.byteLength;
         const end = next;
+        const [before, sentAt] = [underWay, performance.now()];
         link.chunk({ lease, offset }, bytes).then(
-          (answer) => answered(answer, end),
+          (answer) => {
+            pace.answered(before, performance.now() - sentAt);
+            answered(answer, bytes.byteLength, end);
+          },
           (error: unknown) => settle(() => reject(error)),
         );
       }
