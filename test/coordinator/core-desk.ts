@@ -87,7 +87,8 @@ export function openDesk(units = 4, more: Partial<SessionOptions> = {}): Desk {
     upload(volunteer, lease) {
       held.delete(lease);
       desk.now += 100;
-      desk.send({ type: "uploaded", volunteer, lease, bytes: 1000 });
+      desk.send({ type: "traffic", bytesIn: 1000, bytesOut: 300 });
+      desk.send({ type: "uploaded", volunteer, lease });
     },
     work(until = () => false) {
       for (let rounds = 0; rounds < 10_000; rounds++) {

@@ -83,7 +83,7 @@ describe("leases", () => {
     expect(desk.session.findLease(lease.lease, a)).toBe("DUPLICATE");
     expect(desk.session.findLease(lease.lease, b)).toBe("LEASE");
     expect(desk.session.findLease(again.lease + 1, b)).toBe("LEASE");
-    desk.send({ type: "uploaded", volunteer: b, lease: again.lease, bytes: 1000 });
+    desk.send({ type: "uploaded", volunteer: b, lease: again.lease });
     expect(desk.of("drop-upload")).toEqual([{ type: "drop-upload", lease: again.lease }]);
     expect(desk.of("commit").length).toBe(1);
   });

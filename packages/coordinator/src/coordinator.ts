@@ -19,6 +19,7 @@ import { PACKET_DEFAULTS } from "./server/packet-decoder.ts";
 import { openPublishedVectors } from "./server/published-vectors.ts";
 import { openRefusals } from "./server/refusals.ts";
 import { CONNECTION_DEFAULTS, type ConnectionLimits, createSocketServer } from "./server/server.ts";
+import { meterTraffic } from "./server/traffic.ts";
 import { UNREAD_DEFAULTS } from "./server/unread-watch.ts";
 import { openUploads } from "./server/uploads.ts";
 import { openVolunteerSockets } from "./server/volunteer-sockets.ts";
@@ -72,7 +73,9 @@ export interface Coordinator {
 
 const UPLOAD_BYTES = 512 * 1024 * 1024;
 const REFRESH_MS = 250;
+/** Bytes are read off the connections every second, and before a step may end, but not more often than this. */
 const TRAFFIC_MS = 1000;
+const LEAST_TRAFFIC_MS = 20;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -105,7 +108,6 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   const published = openPublishedVectors();
   published.add(run.start);
   const uploads = openUploads(limits.uploadBytes);
-  const traffic = { bytesOut: 0 };
   const admission = openAdmission(limits, log);
   const refusals = openRefusals({ nowMs, log });
   const metrics = openMetrics({
@@ -148,7 +150,6 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     history,
     published,
     health: () => problem,
-    traffic,
     admission,
     refusals,
     metrics: () => metrics.text(),
@@ -158,6 +159,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   const tools = { limits, admission, refusals, nowMs, log };
   const server = createSocketServer({ app, tls, host, port: wanted, ...tools });
   const { io, greeted } = server;
+  const traffic = meterTraffic(server.http);
   const volunteers = openVolunteerSockets({
     io,
     uploads,
@@ -192,6 +194,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   const queue: CoreEvent[] = [];
   let dispatching = false;
   let wake: NodeJS.Timeout | undefined;
+  let trafficAt = Number.NEGATIVE_INFINITY;
 
   /** One event after the other: what an effect brings about waits for the effects before it. */
   function dispatch(event: CoreEvent): void {
@@ -200,7 +203,10 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     dispatching = true;
     try {
       for (let next = queue.shift(); next && !closed; next = queue.shift()) {
-        for (const effect of session.handle(next, nowMs())) perform(effect);
+        // The last frame or sum ends the step, and its line says what has been moved by then.
+        const mayEndStep = next.type === "verified" || next.type === "added";
+        if (mayEndStep && nowMs() - trafficAt >= LEAST_TRAFFIC_MS) handle(moved());
+        handle(next);
         if (next.type === "committed") crashPoint("step-told");
       }
     } catch (error) {
@@ -210,6 +216,15 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
       changed = true;
       scheduleTick();
     }
+  }
+
+  function handle(event: CoreEvent): void {
+    for (const effect of session.handle(event, nowMs())) perform(effect);
+  }
+
+  function moved(): CoreEvent {
+    trafficAt = nowMs();
+    return { type: "traffic", ...traffic.take() };
   }
 
   function perform(effect: Effect): void {
@@ -256,16 +271,12 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     const now = state(true);
     for (const listener of stateListeners) listener(now);
   }, REFRESH_MS);
-  const countTraffic = setInterval(() => {
-    const { bytesOut } = traffic;
-    traffic.bytesOut = 0;
-    if (bytesOut > 0) dispatch({ type: "traffic", bytesIn: 0, bytesOut });
-  }, TRAFFIC_MS);
+  const trafficTimer = setInterval(() => dispatch(moved()), TRAFFIC_MS);
   const stop = async () => {
     closed = true;
     clearTimeout(wake);
     clearInterval(refresh);
-    clearInterval(countTraffic);
+    clearInterval(trafficTimer);
     metrics.close();
     await server.close();
   };

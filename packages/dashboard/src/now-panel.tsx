@@ -66,13 +66,13 @@ export function Traffic({ state, history }: { state: RunState; history: History 
       <h2 id="traffic-title">Traffic</h2>
       <dl class="facts num">
         <div>
-          <dt>Gradients in</dt>
+          <dt>Received</dt>
           <dd>
             {formatBytes(state.bytesIn)} <span class="muted">{rate("bytes_in")}</span>
           </dd>
         </div>
         <div>
-          <dt>Weights and images out</dt>
+          <dt>Sent</dt>
           <dd>
             {formatBytes(state.bytesOut)} <span class="muted">{rate("bytes_out")}</span>
           </dd>

@@ -39,13 +39,7 @@ const MALFORMED_IN_A_ROW = 5;
 const SPEED_SHARE = 0.3;
 
 /** A whole frame is in. */
-export function uploaded(
-  state: SessionState,
-  volunteer: string,
-  lease: number,
-  bytes: number,
-): void {
-  state.bytesIn += bytes;
+export function uploaded(state: SessionState, volunteer: string, lease: number): void {
   const from = state.roster.get(volunteer);
   if (from) hear(from, state.now);
   const entry = state.book.get(lease);

@@ -47,8 +47,8 @@ export type CoreEvent =
   /** The socket that spoke for this volunteer last is gone; leases stand until their deadline. */
   | { type: "disconnected"; volunteer: string }
   /** A whole frame has arrived for a lease (the shell has kept its bytes under the lease's number). */
-  | { type: "uploaded"; volunteer: string; lease: number; bytes: number }
-  /** Bytes besides uploads since the last such event, for the books; best sent about once a second. */
+  | { type: "uploaded"; volunteer: string; lease: number }
+  /** Bytes on the wire since the last such event, for the books: about once a second, and before a step ends. */
   | { type: "traffic"; bytesIn: number; bytesOut: number }
   | { type: "verified"; lease: number; report: Report }
   /** The frame is not what was leased: the shell has dropped it. Of a lease that is not being verified, its volunteer has been told. */

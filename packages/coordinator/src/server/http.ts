@@ -9,7 +9,6 @@ import type { Admission } from "./admission.ts";
 import type { PublishedVectors } from "./published-vectors.ts";
 import type { Refusals } from "./refusals.ts";
 import { setSecurityHeaders } from "./security-headers.ts";
-import type { Traffic } from "./traffic.ts";
 
 export interface HttpOptions {
   /** Built pages: index.html, dashboard.html, assets/…; without them `/` says so. */
@@ -24,7 +23,6 @@ export interface HttpOptions {
   readonly published: Pick<PublishedVectors, "get" | "halves" | "deltas">;
   /** Undefined when all is well, else what is wrong. */
   health(): string | undefined;
-  readonly traffic: Traffic;
   readonly admission: Admission;
   readonly refusals: Refusals;
   /** In Prometheus' text format. */
@@ -202,22 +200,17 @@ function isCached(request: Request, response: Response, name: string): boolean {
   return true;
 }
 
-/** True where the address may have so many bytes; they are counted when the answer is closed. */
+/** True where the address may have so many bytes. */
 function mayDownload(
   options: HttpOptions,
   request: Request,
   response: Response,
   bytes: number,
 ): boolean {
-  const { admission, traffic, nowMs } = options;
-  if (!admission.accountOf(request).take("download", nowMs(), bytes)) {
-    tooMuch(options, request, response, "BYTES", "downloads");
-    return false;
-  }
-  response.on("close", () => {
-    traffic.bytesOut += Number(response.getHeader("Content-Length") ?? 0);
-  });
-  return true;
+  const { admission, nowMs } = options;
+  if (admission.accountOf(request).take("download", nowMs(), bytes)) return true;
+  tooMuch(options, request, response, "BYTES", "downloads");
+  return false;
 }
 
 function tooMuch(

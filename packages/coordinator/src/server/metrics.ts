@@ -64,10 +64,10 @@ export function openMetrics(sources: MetricsSources): Metrics {
         ]),
         family("run_step", "gauge", "Steps of the run behind.", [sample(state.step)]),
         family("run_steps", "gauge", "Steps of the whole run.", [sample(state.totalSteps)]),
-        family("run_bytes_in_total", "counter", "Bytes of frames received.", [
+        family("run_bytes_in_total", "counter", "Bytes received, of all connections.", [
           sample(state.bytesIn),
         ]),
-        family("run_bytes_out_total", "counter", "Bytes of weights, shards and files served.", [
+        family("run_bytes_out_total", "counter", "Bytes sent, of all connections.", [
           sample(state.bytesOut),
         ]),
         family("loss", "gauge", "Mean loss of the last step.", [sample(state.loss)]),

@@ -156,8 +156,7 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
         }
         if (!taken.fresh) waste(bytes.byteLength);
         acknowledge(taken.credit);
-        if (taken.complete)
-          dispatch({ type: "uploaded", volunteer: id, lease, bytes: frame.bytes });
+        if (taken.complete) dispatch({ type: "uploaded", volunteer: id, lease });
       }),
     );
     guard.onSignal("leave", () =>

@@ -368,7 +368,7 @@ export function runSwarm(config: SwarmConfig): SwarmOutcome {
           const taken = at.uploads.chunk(lease, offset, bytes);
           if (!taken.credit || !taken.complete) return;
           if (!isTiny) at.vectors.report(lease, countedReport(found.expected.samples, computeMs));
-          at.send({ type: "uploaded", volunteer: id ?? "", lease, bytes: found.bytes });
+          at.send({ type: "uploaded", volunteer: id ?? "", lease });
         }, afterMs),
       leave: () => up(() => isSpeaker() && at.send({ type: "leave", volunteer: id ?? "" })),
       close(afterMs) {
