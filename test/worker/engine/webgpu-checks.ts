@@ -10,7 +10,7 @@ import type { Batch } from "@swarmvit/worker/engine/executor";
 import { createTreeSum } from "@swarmvit/worker/engine/tree-sum";
 import { openDevice } from "@swarmvit/worker/engine/webgpu/device";
 import { createWebgpuExecutor, type WebgpuExecutor } from "@swarmvit/worker/engine/webgpu/executor";
-import { HARDWARE_KERNELS } from "@swarmvit/worker/engine/webgpu/kernel-options";
+import { HARDWARE_KERNELS, usualKernels } from "@swarmvit/worker/engine/webgpu/kernel-options";
 import { webgpuRunGraph } from "@swarmvit/worker/engine/webgpu/run-graph";
 import { pickKernels } from "@swarmvit/worker/engine/webgpu/tune";
 import { allClose, type Check, check, failures, maxError } from "../../support/allclose.ts";
@@ -52,11 +52,13 @@ export type Group =
 /** Runs one group on this machine's GPU. */
 export async function checks(group: Group, read: ReadGolden): Promise<Found> {
   const { device, adapterName, software } = await openDevice();
+  const usual = usualKernels({ adapterName, software });
   const found: Check[] = [];
-  if (group === "operations") found.push(...(await checkOperations(webgpuRunGraph(device), read)));
-  if (group === "blocks") found.push(...(await checkBlocks(webgpuRunGraph(device), read)));
+  if (group === "operations")
+    found.push(...(await checkOperations(webgpuRunGraph(device, usual), read)));
+  if (group === "blocks") found.push(...(await checkBlocks(webgpuRunGraph(device, usual), read)));
   if (group === "activations") {
-    const run = webgpuRunGraph(device);
+    const run = webgpuRunGraph(device, usual);
     for (const name of NETWORKS.slice(0, 2)) {
       const network = await openNetwork(read, name);
       found.push(...(await checkActivations(run, network)));

@@ -5,7 +5,7 @@ import { trainingGraph } from "../engine/mobilevit.ts";
 import { plan } from "../engine/plan.ts";
 import type { OpenDevice } from "../engine/webgpu/device.ts";
 import { fuseAdditions } from "../engine/webgpu/fuse.ts";
-import { HARDWARE_KERNELS, SOFTWARE_KERNELS } from "../engine/webgpu/kernel-options.ts";
+import { usualKernels } from "../engine/webgpu/kernel-options.ts";
 import { createMemory } from "../engine/webgpu/memory.ts";
 import { createPipelines } from "../engine/webgpu/pipelines.ts";
 import { createProgram } from "../engine/webgpu/program.ts";
@@ -21,7 +21,7 @@ const REPEATS = 4;
 /** Runs the dispatches of each kind by themselves, on zeros; the best round counts. Destroys the device. */
 export async function profileWebgpu(
   unit: UnitSize,
-  { device, software }: Pick<OpenDevice, "device" | "software">,
+  { device, ...adapter }: OpenDevice,
 ): Promise<Profile> {
   const { height, width, batch } = unit;
   const config = modelOf(unit);
@@ -32,7 +32,7 @@ export async function profileWebgpu(
   const program = createProgram(plan(graph, { buffers: 2, apart: true }), {
     memory,
     pipelines: createPipelines(device),
-    options: software ? SOFTWARE_KERNELS : HARDWARE_KERNELS,
+    options: usualKernels(adapter),
     unit: words,
     outside: (id) => weights.region(graph.values[id]),
   });

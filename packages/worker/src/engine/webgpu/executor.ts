@@ -6,7 +6,7 @@ import type { ValueId } from "../graph.ts";
 import { trainingGraph } from "../mobilevit.ts";
 import type { Plan } from "../plan.ts";
 import { createGuard } from "./guard.ts";
-import { HARDWARE_KERNELS, type KernelOptions, SOFTWARE_KERNELS } from "./kernel-options.ts";
+import { type KernelOptions, usualKernels } from "./kernel-options.ts";
 import { lower } from "./lower.ts";
 import { createMemory } from "./memory.ts";
 import { createNodeResults, startNode } from "./node.ts";
@@ -19,7 +19,7 @@ import { createWeights } from "./weights.ts";
 export interface WebgpuOptions {
   readonly adapterName: string;
   readonly software: boolean;
-  /** Chosen by `software` unless given. */
+  /** The adapter's usual ones unless given. */
   readonly kernels?: KernelOptions;
   /** Kernels that are compiled already; the device is then shared, and stays open after `close`. */
   readonly pipelines?: Pipelines;
@@ -49,7 +49,7 @@ export async function createWebgpuExecutor(
   device: GPUDevice,
   options: WebgpuOptions,
 ): Promise<WebgpuExecutor> {
-  const kernels = options.kernels ?? (options.software ? SOFTWARE_KERNELS : HARDWARE_KERNELS);
+  const kernels = options.kernels ?? usualKernels(options);
   const memory = createMemory(device);
   const pipelines = options.pipelines ?? createPipelines(device);
   const weights = createWeights(device, config);

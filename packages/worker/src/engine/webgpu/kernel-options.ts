@@ -1,5 +1,9 @@
 /** What may differ between devices: chosen once per adapter, never part of a result's meaning. */
 
+import type { OpenDevice } from "./device.ts";
+
+type AdapterKind = Pick<OpenDevice, "adapterName" | "software">;
+
 export interface KernelOptions {
   /** Invocations in a workgroup. */
   readonly workgroup: number;
@@ -12,6 +16,12 @@ export interface KernelOptions {
   /** Rows and columns of a depthwise convolution that one invocation walks; both even. */
   readonly depthwiseRows: number;
   readonly depthwiseColumns: number;
+  /**
+   * For a compiler that takes long over each load and store and joins neighbouring invocations' itself
+   * (SwiftShader): scalars instead of vectors, stores in loops, and one kernel for linear layers and
+   * convolutions.
+   */
+  readonly compact: boolean;
   /** Rows that one invocation walks in elementwise work along channels. */
   readonly strip: number;
   /** How many invocations a reduction is cut into, at least, where there are rows enough. */
@@ -29,10 +39,14 @@ export const SOFTWARE_KERNELS: KernelOptions = {
   gradTileN: 8,
   depthwiseRows: 16,
   depthwiseColumns: 4,
+  compact: false,
   strip: 16,
   parallel: 128,
   padHeads: true,
 };
+
+/** Compiling costs SwiftShader more than a unit does; what it compiles sooner it also runs faster. */
+const SWIFTSHADER_KERNELS: KernelOptions = { ...SOFTWARE_KERNELS, compact: true };
 
 /** For real GPUs: smaller tiles, so that more invocations hide the latency of memory. */
 export const HARDWARE_KERNELS: KernelOptions = {
@@ -43,7 +57,14 @@ export const HARDWARE_KERNELS: KernelOptions = {
   gradTileN: 8,
   depthwiseRows: 4,
   depthwiseColumns: 4,
+  compact: false,
   strip: 4,
   parallel: 16384,
   padHeads: false,
 };
+
+/** The options to begin with on an adapter. */
+export function usualKernels({ adapterName, software }: AdapterKind): KernelOptions {
+  if (!software) return HARDWARE_KERNELS;
+  return /swiftshader/i.test(adapterName) ? SWIFTSHADER_KERNELS : SOFTWARE_KERNELS;
+}

@@ -1,5 +1,7 @@
 /** A kernel: WGSL text, generic in shape, and the bindings it expects. */
 
+import type { Activation } from "../graph.ts";
+
 /** Width of a vector load: 4 where the channels allow, 1 where nothing else fits. */
 export type Width = 1 | 2 | 4;
 
@@ -91,15 +93,34 @@ export function repeat(n: number, text: (i: number) => string): string {
   return Array.from({ length: n }, (_, i) => text(i)).join("\n");
 }
 
-/** `act(z)` and `slope(z)` for vectors of `width`, with z limited so that exp stays finite. */
-export function activation(act: "none" | "silu" | "relu", width: Width): string {
+/** The same as a list with commas. */
+export function list(n: number, text: (i: number) => string): string {
+  return Array.from({ length: n }, (_, i) => text(i)).join(", ");
+}
+
+/** `silu(z)` and its slope for vectors of `width`, with z limited so that exp stays finite. */
+export function silu(width: Width): string {
   const t = vector(width);
-  const sigmoid = `${t}(1.0) / (${t}(1.0) + exp(clamp(-z, ${t}(-80.0), ${t}(80.0))))`;
-  if (act === "none")
-    return `fn act(z: ${t}) -> ${t} { return z; }\nfn slope(z: ${t}) -> ${t} { return ${t}(1.0); }`;
-  if (act === "relu")
-    return `fn act(z: ${t}) -> ${t} { return max(z, ${t}(0.0)); }
-fn slope(z: ${t}) -> ${t} { return select(${t}(0.0), ${t}(1.0), z > ${t}(0.0)); }`;
-  return `fn act(z: ${t}) -> ${t} { return z * (${sigmoid}); }
-fn slope(z: ${t}) -> ${t} { let s = ${sigmoid}; return s * (${t}(1.0) + z * (${t}(1.0) - s)); }`;
+  return `fn sigmoid(z: ${t}) -> ${t} { return ${t}(1.0) / (${t}(1.0) + exp(clamp(-z, ${t}(-80.0), ${t}(80.0)))); }
+fn silu(z: ${t}) -> ${t} { return z * sigmoid(z); }
+fn siluSlope(z: ${t}) -> ${t} { let s = sigmoid(z); return s * (${t}(1.0) + z * (${t}(1.0) - s)); }`;
+}
+
+/** What the parameter `act` says of each activation. */
+export const ACTIVATION: Readonly<Record<Activation, number>> = { none: 0, silu: 1, relu: 2 };
+
+/** `act(z)` and `slope(z)` of the activation that the parameter `act` names: one kernel for all. */
+export function activation(width: Width): string {
+  const t = vector(width);
+  return `${silu(width)}
+fn act(z: ${t}) -> ${t} {
+if (p.act == ${ACTIVATION.none}u) { return z; }
+if (p.act == ${ACTIVATION.silu}u) { return silu(z); }
+return max(z, ${t}(0.0));
+}
+fn slope(z: ${t}) -> ${t} {
+if (p.act == ${ACTIVATION.none}u) { return ${t}(1.0); }
+if (p.act == ${ACTIVATION.silu}u) { return siluSlope(z); }
+return select(${t}(0.0), ${t}(1.0), z > ${t}(0.0));
+}`;
 }

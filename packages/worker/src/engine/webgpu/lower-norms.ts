@@ -1,7 +1,7 @@
 /** Lowers batch norm and layer norm to dispatches. */
 
 import type { Operation, ValueId } from "../graph.ts";
-import { widthOf } from "./kernel.ts";
+import { ACTIVATION } from "./kernel.ts";
 import {
   batchApplyKernel,
   batchEvalKernel,
@@ -25,7 +25,7 @@ function strips(l: Lowering, id: ValueId) {
   const shape = l.shape(id);
   const channels = shape.at(-1) as number;
   const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
-  const width = widthOf(channels);
+  const width = l.width(channels);
   return {
     rows,
     channels,
@@ -57,11 +57,12 @@ export function lowerBatchNorm(l: Lowering, op: Of<"batchNorm">): void {
     ],
   );
   const { strip } = l.options;
-  const residual = op.residual === undefined ? [] : [{ value: op.residual }];
+  const residual = op.residual === undefined ? 0 : 1;
+  // Without a residual x is bound for it, and not added: one kernel for both.
   l.emit(
-    batchApplyKernel({ ...o, act: op.act, residual: op.residual !== undefined }),
-    [Math.ceil(rows / strip) * vectors, rows, channels, strip],
-    [{ value: op.x }, coefficients, ...residual, { value: op.y }],
+    batchApplyKernel(o),
+    [Math.ceil(rows / strip) * vectors, rows, channels, strip, ACTIVATION[op.act], residual],
+    [{ value: op.x }, coefficients, { value: op.residual ?? op.x }, { value: op.y }],
     work * 8,
   );
 }
@@ -71,8 +72,8 @@ export function lowerBatchNormEval(l: Lowering, op: Of<"batchNormEval">): void {
   const { rows, channels, vectors, o } = strips(l, op.x);
   const { strip } = l.options;
   l.emit(
-    batchEvalKernel({ ...o, act: op.act }),
-    [Math.ceil(rows / strip) * vectors, rows, channels, strip],
+    batchEvalKernel(o),
+    [Math.ceil(rows / strip) * vectors, rows, channels, strip, ACTIVATION[op.act]],
     [op.x, op.mean, op.variance, op.gamma, op.beta, op.y].map((value) => ({ value })),
     rows * channels * 8,
   );
@@ -87,8 +88,8 @@ export function lowerBatchNormGrad(l: Lowering, op: Of<"batchNormGrad">): void {
   const work = rows * channels;
   const affine = [op.mean, op.rstd, op.gamma, op.beta].map((value) => ({ value }));
   l.emit(
-    batchGradSumsKernel({ ...o, act: op.act }),
-    [slabs * vectors, rows, channels, rowsPerSlab],
+    batchGradSumsKernel(o),
+    [slabs * vectors, rows, channels, rowsPerSlab, ACTIVATION[op.act]],
     [{ value: op.x }, ...affine, { value: op.dy }, parts],
     work * 12,
   );
@@ -99,8 +100,8 @@ export function lowerBatchNormGrad(l: Lowering, op: Of<"batchNormGrad">): void {
   );
   const { strip } = l.options;
   l.emit(
-    batchGradApplyKernel({ ...o, act: op.act }),
-    [Math.ceil(rows / strip) * vectors, rows, channels, strip],
+    batchGradApplyKernel(o),
+    [Math.ceil(rows / strip) * vectors, rows, channels, strip, ACTIVATION[op.act]],
     [{ value: op.x }, { value: op.dy }, coefficients, { value: op.dx }],
     work * 16,
   );
@@ -120,11 +121,11 @@ export function lowerLayerNorm(l: Lowering, op: Of<"layerNorm">): void {
 /** dx row by row, dgamma and dbeta by slabs of rows. */
 export function lowerLayerNormGrad(l: Lowering, op: Of<"layerNormGrad">): void {
   const { rows, channels, vectors, o } = strips(l, op.x);
-  const residual = op.residual === undefined ? [] : [op.residual];
+  const residual = op.residual ?? op.x;
   l.emit(
-    layerNormGradKernel({ ...o, residual: op.residual !== undefined }),
-    [rows, channels],
-    [op.x, op.gamma, op.mean, op.rstd, op.dy, ...residual, op.dx].map((value) => ({ value })),
+    layerNormGradKernel(o),
+    [rows, channels, op.residual === undefined ? 0 : 1],
+    [op.x, op.gamma, op.mean, op.rstd, op.dy, residual, op.dx].map((value) => ({ value })),
     rows * channels * 12,
   );
   const { rowsPerSlab, slabs } = l.cut(rows, vectors, 8);

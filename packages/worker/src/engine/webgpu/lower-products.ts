@@ -1,7 +1,7 @@
 /** Lowers products and convolutions to dispatches. */
 
 import type { Operation, ValueId } from "../graph.ts";
-import { type Width, widthOf } from "./kernel.ts";
+import type { Width } from "./kernel.ts";
 import {
   depthwiseDilatedKernel,
   depthwiseDilatedWeightGradKernel,
@@ -22,53 +22,91 @@ function matrix(l: Lowering, id: ValueId): { rows: number; channels: number } {
   return { rows: shape.slice(0, -1).reduce((a, b) => a * b, 1), channels };
 }
 
-const narrow = (n: number): Width => (n % 4 === 0 ? 4 : 1);
+const narrow = (l: Lowering, n: number): Width => (l.width(n) === 4 ? 4 : 1);
 
 /** Where loads are not vectors (the stem, an odd number of classes) large tiles are much code for little work. */
-const tileOf = (tile: number, ...widths: readonly Width[]) =>
-  widths.includes(1) ? Math.min(4, tile) : tile;
+const tileOf = ({ options }: Lowering, tile: number, ...widths: readonly Width[]) =>
+  !options.compact && widths.includes(1) ? Math.min(4, tile) : tile;
 
-const NO_GEOMETRY = [0, 0, 0, 0, 0, 0];
+/** inH, inW, outH, outW, stride, dilation and taps of a convolution. */
+type Geometry = readonly [number, number, number, number, number, number, number];
+
+/** A linear layer is a convolution with one tap, of one long row. */
+const flat = (rows: number): Geometry => [1, rows, 1, rows, 1, 0, 1];
 
 /** y = x·wᵀ + bias. */
 export function lowerLinear(l: Lowering, o: Of<"linear">): void {
   const { rows: m, channels: k } = matrix(l, o.x);
   const n = l.shape(o.y).at(-1) as number;
-  const { workgroup } = l.options;
-  const [reduce, columns] = [narrow(k), narrow(n)];
-  const tileM = tileOf(l.options.tileM, reduce, columns);
-  const tileN = tileOf(l.options.tileN, columns);
-  // Without a bias one is bound all the same, and not added: one kernel for both.
-  const kernel = productKernel({
-    ...{ form: "dot", gather: "none", bias: true, tileM, tileN, reduce, columns, workgroup },
-  });
-  l.emit(
-    kernel,
-    [
-      ...[Math.ceil(m / tileM) * Math.ceil(n / tileN), m, n, k, ...NO_GEOMETRY],
-      o.bias === undefined ? 0 : 1,
-    ],
-    [{ value: o.x }, { value: o.w }, { value: o.bias ?? o.w }, { value: o.y }],
-    m * n * k,
-  );
+  lowerProduct(l, { form: "dot", a: o.x, w: o.w, bias: o.bias, y: o.y, m, n, k });
 }
 
 /** dx = dy·w. */
 export function lowerLinearInputGrad(l: Lowering, o: Of<"linearInputGrad">): void {
   const { rows: m, channels: k } = matrix(l, o.dy);
   const n = l.shape(o.dx).at(-1) as number;
-  const { workgroup } = l.options;
-  const [reduce, columns] = [narrow(k), narrow(n)];
-  const tileM = tileOf(l.options.tileM, reduce, columns);
-  const tileN = tileOf(l.options.tileN, columns);
+  lowerProduct(l, { form: "outer", a: o.dy, w: o.w, y: o.dx, m, n, k });
+}
+
+/** Dense 3x3, forward. */
+export function lowerConv(l: Lowering, o: Of<"conv">): void {
+  lowerGathered(l, "outer", o.x, o.w, o.y, o);
+}
+
+/** Its input gradient: the same product with taps read backwards. */
+export function lowerConvInputGrad(l: Lowering, o: Of<"convInputGrad">): void {
+  lowerGathered(l, "dot", o.dy, o.w, o.dx, o);
+}
+
+function lowerGathered(
+  l: Lowering,
+  form: "dot" | "outer",
+  a: ValueId,
+  w: ValueId,
+  y: ValueId,
+  { stride, dilation }: Of<"conv"> | Of<"convInputGrad">,
+): void {
+  const [, inH, inW, k] = l.shape(a);
+  const [batch, outH, outW, n] = l.shape(y);
+  const geometry: Geometry = [inH, inW, outH, outW, stride, dilation, 9];
+  lowerProduct(l, { form, a, w, y, m: batch * outH * outW, n, k, geometry });
+}
+
+interface Product {
+  readonly form: "dot" | "outer";
+  readonly a: ValueId;
+  readonly w: ValueId;
+  readonly bias?: ValueId;
+  readonly y: ValueId;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Of a convolution. */
+  readonly geometry?: Geometry;
+}
+
+function lowerProduct(l: Lowering, { form, a, w, y, m, n, k, geometry, ...o }: Product): void {
+  const { workgroup, compact } = l.options;
+  const [reduce, columns] = [narrow(l, k), narrow(l, n)];
+  const tileM = tileOf(l, l.options.tileM, reduce, columns);
+  const tileN = tileOf(l, l.options.tileN, columns);
+  const gathered = geometry !== undefined || compact;
+  const gather = form === "outer" ? "conv" : "convInputGrad";
+  // Without a bias one is bound all the same, and not added: one kernel for both.
+  const bias = form === "dot" && (geometry === undefined || compact);
   const kernel = productKernel({
-    ...{ form: "outer", gather: "none", bias: false, tileM, tileN, reduce, columns, workgroup },
+    ...{ form, gather: gathered ? gather : "none", bias, compact },
+    ...{ tileM, tileN, reduce, columns, workgroup },
   });
+  const taps = geometry?.at(-1) ?? 1;
   l.emit(
     kernel,
-    [Math.ceil(m / tileM) * Math.ceil(n / tileN), m, n, k, ...NO_GEOMETRY],
-    [{ value: o.dy }, { value: o.w }, { value: o.dx }],
-    m * n * k,
+    [
+      ...[Math.ceil(m / tileM) * Math.ceil(n / tileN), m, n, k, ...(geometry ?? flat(m))],
+      ...(bias ? [o.bias === undefined ? 0 : 1] : []),
+    ],
+    [a, w, ...(bias ? [o.bias ?? w] : []), y].map((value) => ({ value })),
+    m * n * k * taps,
   );
 }
 
@@ -79,52 +117,11 @@ export function lowerLinearWeightGrad(l: Lowering, o: Of<"linearWeightGrad">): v
   lowerWeightGrad(l, { a: o.dy, b: o.x, dw: o.dw, dbias: o.dbias, m, i, j });
 }
 
-/** Dense 3x3, forward. */
-export function lowerConv(l: Lowering, o: Of<"conv">): void {
-  lowerGathered(l, o.x, o.w, o.y, o);
-}
-
-/** Its input gradient: the same product with taps read backwards. */
-export function lowerConvInputGrad(l: Lowering, o: Of<"convInputGrad">): void {
-  lowerGathered(l, o.dy, o.w, o.dx, o);
-}
-
-function lowerGathered(
-  l: Lowering,
-  a: ValueId,
-  w: ValueId,
-  y: ValueId,
-  o: Of<"conv"> | Of<"convInputGrad">,
-): void {
-  const forward = o.op === "conv";
-  const [, inH, inW, k] = l.shape(a);
-  const [batch, outH, outW, n] = l.shape(y);
-  const { workgroup } = l.options;
-  const [reduce, columns] = [narrow(k), narrow(n)];
-  const tileM = tileOf(l.options.tileM, reduce, columns);
-  const tileN = tileOf(l.options.tileN, columns);
-  const m = batch * outH * outW;
-  const kernel = productKernel({
-    form: forward ? "outer" : "dot",
-    gather: forward ? "conv" : "convInputGrad",
-    ...{ bias: false, tileM, tileN, workgroup, reduce, columns },
-  });
-  l.emit(
-    kernel,
-    [
-      Math.ceil(m / tileM) * Math.ceil(n / tileN),
-      ...[m, n, k, inH, inW, outH, outW, o.stride, o.dilation],
-    ],
-    [{ value: a }, { value: w }, { value: y }],
-    m * n * k * 9,
-  );
-}
-
 /** dw[tap, ci, co] = Σ x[pixel(m, tap), ci]·dy[m, co]. */
 export function lowerConvWeightGrad(l: Lowering, o: Of<"convWeightGrad">): void {
   const [, inH, inW, i] = l.shape(o.x);
   const [batch, outH, outW, j] = l.shape(o.dy);
-  const geometry = [inH, inW, outH, outW, o.stride, o.dilation];
+  const geometry: Geometry = [inH, inW, outH, outW, o.stride, o.dilation, 9];
   lowerWeightGrad(l, { a: o.x, b: o.dy, dw: o.dw, m: batch * outH * outW, i, j, geometry });
 }
 
@@ -137,21 +134,22 @@ interface WeightGrad {
   readonly m: number;
   readonly i: number;
   readonly j: number;
-  readonly geometry?: readonly number[];
+  readonly geometry?: Geometry;
 }
 
 function lowerWeightGrad(l: Lowering, g: WeightGrad): void {
-  const { gradTileM, gradTileN, workgroup } = l.options;
-  const taps = g.geometry ? 9 : 1;
-  const [rows, columns] = [narrow(g.i), narrow(g.j)];
-  const tileM = tileOf(gradTileM, rows, columns);
-  const tileN = tileOf(gradTileN, columns);
+  const { gradTileM, gradTileN, workgroup, compact } = l.options;
+  const taps = g.geometry?.at(-1) ?? 1;
+  const [rows, columns] = [narrow(l, g.i), narrow(l, g.j)];
+  const tileM = tileOf(l, gradTileM, rows, columns);
+  const tileN = tileOf(l, gradTileN, columns);
   // A bias's gradient is summed even where there is none, into scratch: one kernel for both.
-  const bias = g.geometry === undefined;
+  const bias = g.geometry === undefined || compact;
   const tiles = Math.ceil(g.i / tileM) * Math.ceil(g.j / tileN) * taps;
   const { rowsPerSlab, slabs } = l.cut(g.m, tiles, 16);
   const kernel = weightGradKernel({
-    ...{ gather: g.geometry !== undefined, bias, tileM, tileN, rows, columns, workgroup },
+    ...{ gather: g.geometry !== undefined || compact, bias, compact },
+    ...{ tileM, tileN, rows, columns, workgroup },
   });
   const weight = l.slabs(g.dw, slabs);
   const biases = () =>
@@ -162,9 +160,9 @@ function lowerWeightGrad(l: Lowering, g: WeightGrad): void {
   l.emit(
     kernel,
     [
-      ...[tiles * slabs, g.m, g.i, g.j, taps, rowsPerSlab],
+      ...[tiles * slabs, g.m, g.i, g.j, rowsPerSlab],
       ...[weight.stride / columns, (offset?.stride ?? 0) / rows],
-      ...(g.geometry ?? NO_GEOMETRY),
+      ...(g.geometry ?? flat(g.m)),
     ],
     [{ value: g.a }, { value: g.b }, weight.binding, ...(offset ? [offset.binding] : [])],
     g.m * g.i * g.j * taps,
@@ -179,7 +177,7 @@ export function lowerDepthwise(l: Lowering, o: Of<"depthwise"> | Of<"depthwiseIn
   const [, outH, outW] = l.shape(forward ? result : source);
   const { workgroup, depthwiseRows, depthwiseColumns: columns } = l.options;
   const { stride, dilation } = o;
-  const width = widthOf(channels);
+  const width = l.width(channels);
   const [height, across] = forward ? [outH, outW] : [inH, inW];
   const rows = Math.min(depthwiseRows, 2 * Math.ceil(height / 2));
   const shared = { width, stride, columns, workgroup };
@@ -205,7 +203,7 @@ export function lowerDepthwiseWeightGrad(l: Lowering, o: Of<"depthwiseWeightGrad
   const [, outH, outW] = l.shape(o.dy);
   const { workgroup, depthwiseRows, depthwiseColumns: columns } = l.options;
   const { stride, dilation } = o;
-  const width = widthOf(channels);
+  const width = l.width(channels);
   const vectors = channels / width;
   const rows = Math.min(depthwiseRows, outH);
   const dilated = dilation !== 1;

@@ -1,10 +1,10 @@
 /** Lowers a planned graph to dispatches: which kernels compute it, on what, in which order. */
 
 import { dropoutThreshold, fnv1a32 } from "@swarmvit/shared/random";
-import type { Graph, Operation, OperationKind, ValueId } from "../graph.ts";
+import type { Operation, OperationKind, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import type { Plan } from "../plan.ts";
-import { type Width, widthOf } from "./kernel.ts";
+import type { Width } from "./kernel.ts";
 import type { KernelOptions } from "./kernel-options.ts";
 import {
   attentionKernel,
@@ -113,18 +113,20 @@ function lowerOperation(l: Lowering, o: Operation): void {
       return o.a === o.b
         ? l.emit(twiceKernel(wg), [quads(o.y)], bind(o.a, o.y))
         : l.emit(addKernel(wg), [quads(o.y)], bind(o.a, o.b, o.y));
-    case "dropout": {
-      const residual = o.residual === undefined ? [] : [o.residual];
+    case "dropout":
+      // Without a residual x is bound for it, and not added: one kernel for both.
       return l.emit(
-        dropoutKernel(o.residual !== undefined, wg),
-        [quads(o.y), fnv1a32(o.site), dropoutThreshold(o.p), 1 / (1 - o.p)],
-        [{ value: o.x }, { unit: true }, ...bind(...residual, o.y)],
+        dropoutKernel(wg),
+        [
+          ...[quads(o.y), fnv1a32(o.site), dropoutThreshold(o.p), 1 / (1 - o.p)],
+          o.residual === undefined ? 0 : 1,
+        ],
+        [{ value: o.x }, { unit: true }, ...bind(o.residual ?? o.x, o.y)],
       );
-    }
     case "concat":
     case "split": {
       const [a, b] = [o.a, o.b].map((id) => l.shape(id).at(-1) as number);
-      const width = widthOf(a, b);
+      const width = l.width(a, b);
       const total = elements(l.shape(o.y)) / width;
       return o.op === "concat"
         ? l.emit(concatKernel(width, wg), [total, a, b], bind(o.a, o.b, o.y))
@@ -133,7 +135,7 @@ function lowerOperation(l: Lowering, o: Operation): void {
     case "unfold":
     case "fold": {
       const [, h, w, c] = l.shape(o.op === "unfold" ? o.x : o.y);
-      const width = widthOf(c);
+      const width = l.width(c);
       const total = elements(l.shape(o.x)) / width;
       return l.emit(foldKernel(o.op, width, wg), [total, h, w, c], bind(o.x, o.y));
     }
@@ -142,7 +144,7 @@ function lowerOperation(l: Lowering, o: Operation): void {
       const [from, to] = o.op === "resize" ? [o.x, o.y] : [o.dx, o.dy];
       const [, inH, inW, c] = l.shape(from);
       const [, outH, outW] = l.shape(to);
-      const width = widthOf(c);
+      const width = l.width(c);
       const sizes = [c, inH, inW, outH, outW];
       return o.op === "resize"
         ? l.emit(
@@ -159,7 +161,7 @@ function lowerOperation(l: Lowering, o: Operation): void {
     case "meanPool":
     case "meanPoolGrad": {
       const [, h, w, c] = l.shape(o.op === "meanPool" ? o.x : o.dx);
-      const width = widthOf(c);
+      const width = l.width(c);
       const result = o.op === "meanPool" ? o.y : o.dx;
       const total = elements(l.shape(result)) / width;
       return o.op === "meanPool"
@@ -186,11 +188,11 @@ function lowerAttention(
 ): void {
   const [sequences, n, wide] = l.shape(o.qkv);
   const headDim = wide / 3 / o.heads;
-  const width = widthOf(headDim);
+  const width = l.width(headDim);
   const own = headDim / width;
-  const { workgroup, padHeads: padded } = l.options;
-  const vectors = padded ? Math.max(own, ...headVectors(l.graph, width)) : own;
-  const options = { vectors, width, padded, workgroup };
+  const { workgroup, compact, padHeads: padded } = l.options;
+  const vectors = padded ? Math.max(own, ...headVectors(l, width)) : own;
+  const options = { vectors, width, padded, compact, workgroup };
   const rows = sequences * o.heads * n;
   const params = [rows, n, o.heads, own, 1 / Math.sqrt(headDim)];
   const bind = (...ids: readonly ValueId[]) => ids.map((value) => ({ value }));
@@ -214,10 +216,10 @@ function lowerAttention(
 }
 
 /** Vectors of each head that is read in vectors of `width`. */
-function headVectors({ operations, values }: Graph, width: Width): number[] {
-  return operations.flatMap((o) => {
+function headVectors({ graph, width: widthOf }: Lowering, width: Width): number[] {
+  return graph.operations.flatMap((o) => {
     if (o.op !== "attention" && o.op !== "attentionGrad") return [];
-    const headDim = (values[o.qkv].shape.at(-1) as number) / 3 / o.heads;
+    const headDim = (graph.values[o.qkv].shape.at(-1) as number) / 3 / o.heads;
     return widthOf(headDim) === width ? [headDim / width] : [];
   });
 }

@@ -4,7 +4,7 @@ import type { Graph, ValueId } from "../graph.ts";
 import { elements } from "../graph-builder.ts";
 import type { Plan } from "../plan.ts";
 import type { Binding, Dispatch } from "./dispatch.ts";
-import type { Kernel } from "./kernel.ts";
+import { type Kernel, type Width, widthOf } from "./kernel.ts";
 import type { KernelOptions } from "./kernel-options.ts";
 import { floatsPerChunk, slabSumKernel } from "./kernels/sums.ts";
 
@@ -15,6 +15,8 @@ export interface Lowering {
   readonly options: KernelOptions;
   readonly graph: Graph;
   shape(id: ValueId): readonly number[];
+  /** The widest vector load that divides these lengths, as far as the device likes them wide. */
+  width(...lengths: readonly number[]): Width;
   emit(
     kernel: Kernel,
     params: readonly number[],
@@ -105,6 +107,7 @@ export function startLowering(plan: Plan, options: KernelOptions): Lowering {
     options,
     graph: plan.graph,
     shape,
+    width: (...lengths) => (options.compact ? 1 : widthOf(...lengths)),
     emit,
     scratch(bank, floats) {
       const bytes = Math.ceil(floats / 4) * 16;

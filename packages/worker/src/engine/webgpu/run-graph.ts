@@ -5,17 +5,14 @@ import { elements } from "../graph-builder.ts";
 import { plan } from "../plan.ts";
 import type { RunGraph } from "../run-graph.ts";
 import { fuseAdditions } from "./fuse.ts";
-import { type KernelOptions, SOFTWARE_KERNELS } from "./kernel-options.ts";
+import type { KernelOptions } from "./kernel-options.ts";
 import { createMemory } from "./memory.ts";
 import { createPipelines } from "./pipelines.ts";
 import { createProgram, type Region } from "./program.ts";
 import { createReadBack } from "./read-back.ts";
 
 /** Runs graphs with the kernels of the `webgpu` executor; compiled kernels are kept between runs. */
-export function webgpuRunGraph(
-  device: GPUDevice,
-  options: KernelOptions = SOFTWARE_KERNELS,
-): RunGraph {
+export function webgpuRunGraph(device: GPUDevice, options: KernelOptions): RunGraph {
   const pipelines = createPipelines(device);
   return async (graph: Graph, inputs, seed = 0) => {
     const memory = createMemory(device);

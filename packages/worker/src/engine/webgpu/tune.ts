@@ -6,7 +6,7 @@
 import type { ChoiceStore } from "../choice-store.ts";
 import { trainingGraph } from "../mobilevit.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { HARDWARE_KERNELS, type KernelOptions, SOFTWARE_KERNELS } from "./kernel-options.ts";
+import { HARDWARE_KERNELS, type KernelOptions, usualKernels } from "./kernel-options.ts";
 import { createMemory } from "./memory.ts";
 import { createPipelines, type Pipelines } from "./pipelines.ts";
 import { createProgram } from "./program.ts";
@@ -72,7 +72,7 @@ export interface TuneOptions {
  */
 export async function pickKernels(device: GPUDevice, options: TuneOptions): Promise<KernelOptions> {
   const { software, adapterName, choices } = options;
-  if (software) return SOFTWARE_KERNELS;
+  if (software) return usualKernels({ adapterName, software });
   const key = `webgpu kernels ${adapterName}`;
   const known = parse(await choices?.get(key), HARDWARE_KERNELS);
   if (known) return known;

@@ -3,7 +3,7 @@
  * probabilities are computed again from it in the gradient. qkv is [S, N, 3d], q|k|v, head-major.
  */
 
-import { type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
+import { type Kernel, kernel, list, repeat, vector, type Width } from "../kernel.ts";
 
 export interface AttentionOptions {
   /** Vectors of `width` channels that an invocation keeps of a head, in registers. */
@@ -11,6 +11,8 @@ export interface AttentionOptions {
   readonly width: Width;
   /** Heads may have fewer vectors (`n`): the others count as zeros. One kernel then serves a whole model. */
   readonly padded: boolean;
+  /** Loads and stores its own row in loops: less to compile. Padded too. */
+  readonly compact: boolean;
   readonly workgroup: number;
 }
 
@@ -21,7 +23,7 @@ export function attentionKernel(o: AttentionOptions): Kernel {
   const { t, n, place, load, own, store } = parts(o);
   return kernel(
     {
-      key: `attention/${o.padded}/${o.vectors}/${o.width}`,
+      key: `attention/${form(o)}/${o.vectors}/${o.width}`,
       params: PARAMS,
       reads: [["qkv", t]],
       writes: [
@@ -47,7 +49,7 @@ ${load("v", "qkv", "at + 2u * dv")}
 ${repeat(n, (c) => `o${c} = fma(${t}(e), v${c}, o${c} * keep);`)}
 }
 let norm = 1.0 / total;
-${store((c) => `y[rowAt + h + ${c}u] = o${c} * norm;`)}
+${store("o", "y", "rowAt + h", "norm")}
 logSumExp[id] = top + log(total);`,
     },
     o.workgroup,
@@ -59,7 +61,7 @@ export function attentionQueryGradKernel(o: AttentionOptions): Kernel {
   const { t, n, place, load, own, store } = parts(o);
   return kernel(
     {
-      key: `attentionQueryGrad/${o.padded}/${o.vectors}/${o.width}`,
+      key: `attentionQueryGrad/${form(o)}/${o.vectors}/${o.width}`,
       params: PARAMS,
       reads: [
         ["qkv", t],
@@ -74,9 +76,9 @@ export function attentionQueryGradKernel(o: AttentionOptions): Kernel {
       body: `${place}
 let rowAt = (s * p.N + i) * dv;
 ${own("q", "qkv", "rowAt * 3u + h", "p.scale")}
-${load("y", "y", "rowAt + h")}
 ${own("g", "dy", "rowAt + h")}
-let d = ${dot(o, "y", "g")};
+var d = 0.0;
+for (var c = 0u; c < p.n; c++) { d += ${o.width === 1 ? "y[rowAt + h + c] * dy[rowAt + h + c]" : "dot(y[rowAt + h + c], dy[rowAt + h + c])"}; }
 delta[id] = d;
 let norm = logSumExp[id];
 ${repeat(n, (c) => `var o${c} = ${t}(0.0);`)}
@@ -88,7 +90,7 @@ let probability = exp(${dot(o, "q", "k")} - norm);
 let ds = probability * (${dot(o, "g", "v")} - d) * p.scale;
 ${repeat(n, (c) => `o${c} = fma(${t}(ds), k${c}, o${c});`)}
 }
-${store((c) => `dqkv[rowAt * 3u + h + ${c}u] = o${c};`)}`,
+${store("o", "dqkv", "rowAt * 3u + h")}`,
     },
     o.workgroup,
   );
@@ -99,7 +101,7 @@ export function attentionKeyGradKernel(o: AttentionOptions): Kernel {
   const { t, n, place, load, own, store } = parts(o);
   return kernel(
     {
-      key: `attentionKeyGrad/${o.padded}/${o.vectors}/${o.width}`,
+      key: `attentionKeyGrad/${form(o)}/${o.vectors}/${o.width}`,
       params: PARAMS,
       reads: [
         ["qkv", t],
@@ -122,7 +124,8 @@ let probability = exp(${dot(o, "q", "k")} - logSumExp[rows + j]);
 let ds = probability * (${dot(o, "g", "v")} - delta[rows + j]) * p.scale;
 ${repeat(n, (c) => `dv${c} = fma(${t}(probability), g${c}, dv${c});\ndk${c} = fma(${t}(ds), q${c}, dk${c});`)}
 }
-${store((c) => `dqkv[rowAt * 3u + dv + h + ${c}u] = dk${c};\ndqkv[rowAt * 3u + 2u * dv + h + ${c}u] = dv${c};`)}`,
+${store("dk", "dqkv", "rowAt * 3u + dv + h")}
+${store("dv", "dqkv", "rowAt * 3u + 2u * dv + h")}`,
     },
     o.workgroup,
   );
@@ -135,9 +138,31 @@ function parts(o: AttentionOptions) {
   const scaled = (scale?: string) => (scale ? ` * ${scale}` : "");
   const load = (name: string, from: string, at: string, scale?: string) =>
     repeat(n, (c) => `let ${name}${c} = ${from}[${at} + ${c}u]${scaled(scale)};`);
+  /** The invocation's own row: zeros past the head's vectors. */
+  const own = (name: string, from: string, at: string, scale?: string) => {
+    if (o.compact)
+      return `var ${name}s: array<${t}, ${n}>;
+for (var c = 0u; c < p.n; c++) { ${name}s[c] = ${from}[${at} + c]${scaled(scale)}; }
+${repeat(n, (c) => `let ${name}${c} = ${name}s[${c}];`)}`;
+    if (!o.padded) return load(name, from, at, scale);
+    return repeat(
+      n,
+      (c) =>
+        `let ${name}${c} = select(${t}(0.0), ${from}[${at} + ${c}u]${scaled(scale)}, ${c}u < p.n);`,
+    );
+  };
+  /** Writes the vectors `name`, times `scale`. */
+  const store = (name: string, to: string, at: string, scale?: string) => {
+    if (o.compact)
+      return `var ${name}s = array<${t}, ${n}>(${list(n, (c) => `${name}${c}`)});
+for (var c = 0u; c < p.n; c++) { ${to}[${at} + c] = ${name}s[c]${scaled(scale)}; }`;
+    return repeat(n, (c) => {
+      const text = `${to}[${at} + ${c}u] = ${name}${c}${scaled(scale)};`;
+      return o.padded ? `if (${c}u < p.n) { ${text} }` : text;
+    });
+  };
   return {
-    t,
-    n,
+    ...{ t, n, own, store },
     place: `let i = id % p.N;
 let head = id / p.N % p.heads;
 let s = id / (p.N * p.heads);
@@ -145,18 +170,11 @@ let dv = p.heads * p.n;
 let h = head * p.n;`,
     /** Vectors past the head's own are its neighbour's: in each product the other side is zero there. */
     load,
-    /** The invocation's own row: zeros past the head's vectors. */
-    own: (name: string, from: string, at: string, scale?: string) =>
-      o.padded
-        ? repeat(
-            n,
-            (c) =>
-              `let ${name}${c} = select(${t}(0.0), ${from}[${at} + ${c}u]${scaled(scale)}, ${c}u < p.n);`,
-          )
-        : load(name, from, at, scale),
-    store: (text: (c: number) => string) =>
-      repeat(n, (c) => (o.padded ? `if (${c}u < p.n) {\n${text(c)}\n}` : text(c))),
   };
+}
+
+function form({ compact, padded }: AttentionOptions): string {
+  return compact ? "compact" : padded ? "padded" : "whole";
 }
 
 /** The product of two head vectors held as `a0 … an` and `b0 … bn`, as one number. */

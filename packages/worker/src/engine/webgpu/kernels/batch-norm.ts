@@ -1,6 +1,5 @@
 /** Batch norm with its activation: two-stage statistics, then one pass over strips of rows. */
 
-import type { Activation } from "../../graph.ts";
 import { activation, type Kernel, kernel, vector, type Width } from "../kernel.ts";
 
 /** Added to the variance (SPEC section 1). */
@@ -89,22 +88,20 @@ coefficients[2u * cv + c] = beta[c];`,
   );
 }
 
-export interface BatchApplyOptions extends NormOptions {
-  readonly act: Activation;
-  /** Adds a residual after the activation. */
-  readonly residual: boolean;
-}
-
-/** y = act(scale·(x - mean) + beta) (+ residual) on strips of rows, from `batchMomentsKernel`. */
-export function batchApplyKernel(o: BatchApplyOptions): Kernel {
+/** y = act(scale·(x - mean) + beta), plus a residual where the parameter says so, on strips of rows, from `batchMomentsKernel`. */
+export function batchApplyKernel(o: NormOptions): Kernel {
   const t = vector(o.width);
   return kernel(
     {
-      key: `batchApply/${o.act}/${o.residual}/${o.width}`,
-      params: ["M", "C", "strip"],
-      reads: [["x", t], ["coefficients", t], ...(o.residual ? [["residual", t] as const] : [])],
+      key: `batchApply/${o.width}`,
+      params: ["M", "C", "strip", "act", "residual"],
+      reads: [
+        ["x", t],
+        ["coefficients", t],
+        ["residual", t],
+      ],
       writes: [["y", t]],
-      functions: activation(o.act, o.width),
+      functions: activation(o.width),
       body: `let cv = p.C / ${o.width}u;
 let c = id % cv;
 let first = id / cv * p.strip;
@@ -114,7 +111,9 @@ let scale = coefficients[cv + c];
 let shift = coefficients[2u * cv + c];
 for (var m = first; m < last; m++) {
 let i = m * cv + c;
-y[i] = act(fma(x[i] - center, scale, shift))${o.residual ? " + residual[i]" : ""};
+var z = act(fma(x[i] - center, scale, shift));
+if (p.residual > 0u) { z += residual[i]; }
+y[i] = z;
 }`,
     },
     o.workgroup,
@@ -122,12 +121,12 @@ y[i] = act(fma(x[i] - center, scale, shift))${o.residual ? " + residual[i]" : ""
 }
 
 /** y = act(gamma·(x - mean)/sqrt(variance + epsilon) + beta), on running statistics. */
-export function batchEvalKernel(o: NormOptions & { readonly act: Activation }): Kernel {
+export function batchEvalKernel(o: NormOptions): Kernel {
   const t = vector(o.width);
   return kernel(
     {
-      key: `batchEval/${o.act}/${o.width}`,
-      params: ["M", "C", "strip"],
+      key: `batchEval/${o.width}`,
+      params: ["M", "C", "strip", "act"],
       reads: [
         ["x", t],
         ["mean", t],
@@ -136,7 +135,7 @@ export function batchEvalKernel(o: NormOptions & { readonly act: Activation }): 
         ["beta", t],
       ],
       writes: [["y", t]],
-      functions: activation(o.act, o.width),
+      functions: activation(o.width),
       body: `let cv = p.C / ${o.width}u;
 let c = id % cv;
 let first = id / cv * p.strip;
@@ -154,12 +153,12 @@ y[i] = act(fma(x[i] - center, scale, shift));
 }
 
 /** out[slab] = [Σ dz, Σ dz·xhat] of the slab's rows, with dz the gradient before the activation. */
-export function batchGradSumsKernel(o: NormOptions & { readonly act: Activation }): Kernel {
+export function batchGradSumsKernel(o: NormOptions): Kernel {
   const t = vector(o.width);
   return kernel(
     {
-      key: `batchGradSums/${o.act}/${o.width}`,
-      params: ["M", "C", "rowsPerSlab"],
+      key: `batchGradSums/${o.width}`,
+      params: ["M", "C", "rowsPerSlab", "act"],
       reads: [
         ["x", t],
         ["mean", t],
@@ -169,7 +168,7 @@ export function batchGradSumsKernel(o: NormOptions & { readonly act: Activation 
         ["dy", t],
       ],
       writes: [["out", t]],
-      functions: activation(o.act, o.width),
+      functions: activation(o.width),
       body: `let cv = p.C / ${o.width}u;
 let c = id % cv;
 let slab = id / cv;
@@ -238,19 +237,19 @@ coefficients[5u * cv + id] = product / f32(p.M);`,
 }
 
 /** dx = gamma·rstd·(dz - dbeta/M - xhat·dgamma/M) on strips of rows, from `batchGradTotalsKernel`. */
-export function batchGradApplyKernel(o: NormOptions & { readonly act: Activation }): Kernel {
+export function batchGradApplyKernel(o: NormOptions): Kernel {
   const t = vector(o.width);
   return kernel(
     {
-      key: `batchGradApply/${o.act}/${o.width}`,
-      params: ["M", "C", "strip"],
+      key: `batchGradApply/${o.width}`,
+      params: ["M", "C", "strip", "act"],
       reads: [
         ["x", t],
         ["dy", t],
         ["coefficients", t],
       ],
       writes: [["dx", t]],
-      functions: activation(o.act, o.width),
+      functions: activation(o.width),
       body: `let cv = p.C / ${o.width}u;
 let c = id % cv;
 let first = id / cv * p.strip;

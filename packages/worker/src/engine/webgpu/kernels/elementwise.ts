@@ -1,6 +1,6 @@
 /** Operations on each element, and copies that only move channels or positions. */
 
-import { activation, type Kernel, kernel, vector, type Width } from "../kernel.ts";
+import { type Kernel, kernel, silu, vector, type Width } from "../kernel.ts";
 
 /** y = silu(x), four elements an invocation. */
 export function siluKernel(workgroup: number): Kernel {
@@ -10,8 +10,8 @@ export function siluKernel(workgroup: number): Kernel {
       params: [],
       reads: [["x", "vec4<f32>"]],
       writes: [["y", "vec4<f32>"]],
-      functions: activation("silu", 4),
-      body: "y[id] = act(x[id]);",
+      functions: silu(4),
+      body: "y[id] = silu(x[id]);",
     },
     workgroup,
   );
@@ -28,8 +28,8 @@ export function siluGradKernel(workgroup: number): Kernel {
         ["dy", "vec4<f32>"],
       ],
       writes: [["dx", "vec4<f32>"]],
-      functions: activation("silu", 4),
-      body: "dx[id] = dy[id] * slope(x[id]);",
+      functions: silu(4),
+      body: "dx[id] = dy[id] * siluSlope(x[id]);",
     },
     workgroup,
   );
@@ -75,24 +75,28 @@ x = (x ^ (x >> 15u)) * 0x846ca68bu;
 return x ^ (x >> 16u);
 }`;
 
-/** y = mask·x·keep (+ residual); the mask of element i is u24(hash(site, unit), i) ≥ threshold. */
-export function dropoutKernel(residual: boolean, workgroup: number): Kernel {
+/**
+ * y = mask·x·keep, plus a residual where the parameter says so; the mask of element i is
+ * u24(hash(site, unit), i) ≥ threshold.
+ */
+export function dropoutKernel(workgroup: number): Kernel {
   return kernel(
     {
-      key: `dropout/${residual}`,
-      params: ["site", "threshold", "scale:f32"],
+      key: "dropout",
+      params: ["site", "threshold", "scale:f32", "residual"],
       reads: [
         ["x", "vec4<f32>"],
         ["unit", "u32"],
-        ...(residual ? [["residual", "vec4<f32>"] as const] : []),
+        ["residual", "vec4<f32>"],
       ],
       writes: [["y", "vec4<f32>"]],
       functions: HASH,
       body: `let seed = hash32(p.site, unit[0]);
 let i = id * 4u;
 let draw = vec4<u32>(hash32(seed, i), hash32(seed, i + 1u), hash32(seed, i + 2u), hash32(seed, i + 3u)) >> vec4<u32>(8u);
-let kept = select(vec4<f32>(0.0), x[id] * p.scale, draw >= vec4<u32>(p.threshold));
-y[id] = ${residual ? "residual[id] + kept" : "kept"};`,
+var kept = select(vec4<f32>(0.0), x[id] * p.scale, draw >= vec4<u32>(p.threshold));
+if (p.residual > 0u) { kept += residual[id]; }
+y[id] = kept;`,
     },
     workgroup,
   );

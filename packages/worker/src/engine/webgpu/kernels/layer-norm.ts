@@ -50,20 +50,20 @@ y[row + c] = fma((x[row + c] - ${t}(center)) * scale, gamma[c], beta[c]);
   );
 }
 
-/** dx of a row; with `residual`, that is added (the gradient that went around the layer). */
-export function layerNormGradKernel(o: NormOptions & { readonly residual: boolean }): Kernel {
+/** dx of a row; where the parameter says so, a residual is added (the gradient that went around the layer). */
+export function layerNormGradKernel(o: NormOptions): Kernel {
   const t = vector(o.width);
   return kernel(
     {
-      key: `layerNormGrad/${o.residual}/${o.width}`,
-      params: ["C"],
+      key: `layerNormGrad/${o.width}`,
+      params: ["C", "residual"],
       reads: [
         ["x", t],
         ["gamma", t],
         ["mean", "f32"],
         ["rstd", "f32"],
         ["dy", t],
-        ...(o.residual ? [["residual", t] as const] : []),
+        ["residual", t],
       ],
       writes: [["dx", t]],
       body: `let cv = p.C / ${o.width}u;
@@ -82,7 +82,9 @@ let b = (${sum("product", o.width)}) / f32(p.C);
 for (var c = 0u; c < cv; c++) {
 let g = dy[row + c] * gamma[c];
 let hat = (x[row + c] - ${t}(center)) * scale;
-dx[row + c] = scale * (g - ${t}(a) - hat * b)${o.residual ? " + residual[row + c]" : ""};
+var d = scale * (g - ${t}(a) - hat * b);
+if (p.residual > 0u) { d += residual[row + c]; }
+dx[row + c] = d;
 }`,
     },
     o.workgroup,

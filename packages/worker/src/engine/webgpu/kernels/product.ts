@@ -3,7 +3,7 @@
  * (implicit im2col). One invocation computes tileM rows by tileN columns of the result.
  */
 
-import { component, type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
+import { component, type Kernel, kernel, list, repeat, vector, type Width } from "../kernel.ts";
 
 export interface ProductOptions {
   /** `dot`: both operands are contiguous along the reduction; `outer`: the second along columns. */
@@ -12,6 +12,8 @@ export interface ProductOptions {
   readonly gather: "none" | "conv" | "convInputGrad";
   /** Adds bias[n], where the parameter `biased` is 1. */
   readonly bias: boolean;
+  /** Stores in a loop: less to compile, a little more to compute. */
+  readonly compact: boolean;
   readonly tileM: number;
   readonly tileN: number;
   /** Vector width along the reduction and along columns. */
@@ -74,16 +76,17 @@ export function productKernel(o: ProductOptions): Kernel {
   const slab = form === "dot" ? "p.N * kn" : `p.K * ${nv}`;
   const tapBase = `${form === "dot" ? repeat(tileN, (j) => `let rb${j} = base + cb${j};`) : ""}\n`;
 
+  const rows = (text: (i: number) => string) => repeat(tileM, text);
   const walk =
     gather === "none"
-      ? `let base = 0u;\n${repeat(tileM, (i) => `let ra${i} = min(m0 + ${i}u, p.M - 1u) * kn;`)}
+      ? `let base = 0u;\n${rows((i) => `let ra${i} = min(m0 + ${i}u, p.M - 1u) * kn;`)}
 ${tapBase}${reduction}`
-      : `${repeat(tileM, (i) => pixel(i))}
-for (var tap = 0u; tap < 9u; tap++) {
+      : `${o.compact ? pixelsInLoop(tileM) : rows(pixel)}
+for (var tap = 0u; tap < p.taps; tap++) {
 let ty = i32(tap / 3u) * i32(p.dilation) - i32(p.dilation);
 let tx = i32(tap % 3u) * i32(p.dilation) - i32(p.dilation);
 let base = tap * ${slab};
-${repeat(tileM, (i) => source(i, gather))}
+${o.compact ? sourcesInLoop(tileM, gather) : rows((i) => source(i, gather))}
 ${tapBase}${reduction}
 }`;
 
@@ -92,24 +95,31 @@ ${tapBase}${reduction}
     const parts = Array.from({ length: columns }, (_, q) => `c${i}_${j * columns + q}`);
     return columns === 1 ? parts[0] : `${tc}(${parts.join(", ")})`;
   };
-  const store = repeat(groups, (j) =>
-    [
-      `if (n0 + ${j * columns}u < p.N) { let col = n0 / ${columns}u + ${j}u;`,
-      o.bias ? `let add = select(${tc}(0.0), bias[col], p.biased > 0u);` : "",
-      repeat(
-        tileM,
-        (i) =>
-          `if (m0 + ${i}u < p.M) { y[(m0 + ${i}u) * ${nv} + col] = ${value(i, j)}${o.bias ? " + add" : ""}; }`,
-      ),
-      "}",
-    ].join("\n"),
-  );
+  const add = o.bias ? ` + select(${tc}(0.0), bias[col], p.biased > 0u)` : "";
+  const store = o.compact
+    ? `var sums = array<${tc}, ${tileM * groups}>(${list(tileM * groups, (t) => value(Math.floor(t / groups), t % groups))});
+for (var t = 0u; t < ${tileM * groups}u; t++) {
+let row = m0 + t / ${groups}u;
+let col = n0 / ${columns}u + t % ${groups}u;
+if ((row < p.M) & (col < ${nv})) { y[row * ${nv} + col] = sums[t]${add}; }
+}`
+    : repeat(groups, (j) =>
+        [
+          `if (n0 + ${j * columns}u < p.N) { let col = n0 / ${columns}u + ${j}u;`,
+          repeat(
+            tileM,
+            (i) =>
+              `if (m0 + ${i}u < p.M) { y[(m0 + ${i}u) * ${nv} + col] = ${value(i, j)}${add}; }`,
+          ),
+          "}",
+        ].join("\n"),
+      );
 
   return kernel(
     {
-      key: `product/${form}/${gather}/${o.bias}/${tileM}x${tileN}/${reduce}${columns}`,
+      key: `product/${form}/${gather}/${o.bias}/${tileM}x${tileN}/${reduce}${columns}${o.compact ? "/compact" : ""}`,
       params: [
-        ...["M", "N", "K", "inH", "inW", "outH", "outW", "stride", "dilation"],
+        ...["M", "N", "K", "inH", "inW", "outH", "outW", "stride", "dilation", "taps"],
         ...(o.bias ? ["biased"] : []),
       ],
       reads: [["a", ta], ["b", tb], ...(o.bias ? [["bias", tc] as const] : [])],
@@ -127,26 +137,78 @@ ${store}`,
   );
 }
 
-/** Image, row and column of row i of the tile. */
+/** Image, row and column of row i of the tile: the next after row i - 1. */
 function pixel(i: number): string {
-  return `let pix${i} = min(m0 + ${i}u, p.M - 1u);
-let x${i} = i32(pix${i} % p.outW);
-let y${i} = i32((pix${i} / p.outW) % p.outH);
-let image${i} = pix${i} / (p.outW * p.outH) * p.inH;`;
+  if (i === 0)
+    return `let pix = min(m0, p.M - 1u);
+let x0 = i32(pix % p.outW);
+let y0 = i32(pix / p.outW % p.outH);
+let image0 = pix / (p.outW * p.outH) * p.inH;`;
+  const last = i - 1;
+  return `let newRow${i} = x${last} + 1 == i32(p.outW);
+let newImage${i} = newRow${i} & (y${last} + 1 == i32(p.outH));
+let x${i} = select(x${last} + 1, 0, newRow${i});
+let y${i} = select(select(y${last}, y${last} + 1, newRow${i}), 0, newImage${i});
+let image${i} = select(image${last}, image${last} + p.inH, newImage${i});`;
+}
+
+/** The same of all rows, as arrays. */
+function pixelsInLoop(tileM: number): string {
+  return `var xs: array<i32, ${tileM}>;
+var ys: array<i32, ${tileM}>;
+var images: array<u32, ${tileM}>;
+for (var i = 0u; i < ${tileM}u; i++) {
+let pix = min(m0 + i, p.M - 1u);
+xs[i] = i32(pix % p.outW);
+ys[i] = i32(pix / p.outW % p.outH);
+images[i] = pix / (p.outW * p.outH) * p.inH;
+}
+var starts: array<u32, ${tileM}>;
+var insides: array<u32, ${tileM}>;`;
 }
 
 /** Where tap (ty, tx) of row i reads, and whether that is inside. */
 function source(i: number, gather: "conv" | "convInputGrad"): string {
+  const { start, inside, text } = place(`${i}`, `x${i}`, `y${i}`, `image${i}`, gather);
+  return `${text}
+let in${i} = ${inside} & (m0 + ${i}u < p.M);
+let ra${i} = select(0u, ${start}, in${i});`;
+}
+
+function sourcesInLoop(tileM: number, gather: "conv" | "convInputGrad"): string {
+  const { start, inside, text } = place("", "xs[i]", "ys[i]", "images[i]", gather);
+  return `for (var i = 0u; i < ${tileM}u; i++) {
+${text}
+let inside = ${inside};
+insides[i] = select(0u, 1u, inside);
+starts[i] = select(0u, ${start}, inside);
+}
+${repeat(tileM, (i) => `let in${i} = insides[${i}] > 0u;\nlet ra${i} = starts[${i}];`)}`;
+}
+
+/** Source pixel of (x, y) under tap (ty, tx). Output o reads input o·stride + t, so input i is read by (i - t) / stride. */
+function place(
+  i: string,
+  x: string,
+  y: string,
+  image: string,
+  gather: "conv" | "convInputGrad",
+): { text: string; inside: string; start: string } {
+  const start = `((${image} + u32(sy${i})) * p.inW + u32(sx${i})) * kn`;
+  const inside = `(u32(sy${i}) < p.inH) & (u32(sx${i}) < p.inW)`;
   if (gather === "conv")
-    return `let sy${i} = y${i} * i32(p.stride) + ty;
-let sx${i} = x${i} * i32(p.stride) + tx;
-let in${i} = (u32(sy${i}) < p.inH) & (u32(sx${i}) < p.inW);
-let ra${i} = select(0u, ((image${i} + u32(sy${i})) * p.inW + u32(sx${i})) * kn, in${i});`;
-  // Output pixel o reads input o·stride + t, so input pixel i is read by (i - t) / stride.
-  return `let uy${i} = y${i} - ty;
-let ux${i} = x${i} - tx;
-let sy${i} = uy${i} / i32(p.stride);
-let sx${i} = ux${i} / i32(p.stride);
-let in${i} = (uy${i} >= 0) & (ux${i} >= 0) & (sy${i} * i32(p.stride) == uy${i}) & (sx${i} * i32(p.stride) == ux${i}) & (sy${i} < i32(p.inH)) & (sx${i} < i32(p.inW));
-let ra${i} = select(0u, ((image${i} + u32(sy${i})) * p.inW + u32(sx${i})) * kn, in${i});`;
+    return {
+      text: `let sy${i} = ${y} * i32(p.stride) + ty;
+let sx${i} = ${x} * i32(p.stride) + tx;`,
+      ...{ start, inside },
+    };
+  // Strides are 1 and 2: a shift divides, also what is negative.
+  return {
+    text: `let uy${i} = ${y} - ty;
+let ux${i} = ${x} - tx;
+let sy${i} = uy${i} >> (p.stride - 1u);
+let sx${i} = ux${i} >> (p.stride - 1u);`,
+    start,
+    inside: `((u32(uy${i} | ux${i}) & (p.stride - 1u)) == 0u) & ${inside}`,
+  };
 }

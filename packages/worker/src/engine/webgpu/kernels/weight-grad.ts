@@ -3,13 +3,15 @@
  * slabs; each invocation writes its slab's sum and a later reduction adds the slabs.
  */
 
-import { component, type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
+import { component, type Kernel, kernel, list, repeat, vector, type Width } from "../kernel.ts";
 
 export interface WeightGradOptions {
   /** Whether rows of `a` are gathered by the nine taps of a 3x3 convolution. */
   readonly gather: boolean;
   /** Also sums the rows of `a` (the gradient of a bias). */
   readonly bias: boolean;
+  /** Stores in a loop: less to compile, a little more to compute. */
+  readonly compact: boolean;
   readonly tileM: number;
   readonly tileN: number;
   /** Vector widths along the channels of `a` and of `b`. */
@@ -34,34 +36,55 @@ export function weightGradKernel(o: WeightGradOptions): Kernel {
     return `c${i}_${j} = fma(${tb}(${a}), b${j}, c${i}_${j});`;
   });
   const source = gather
-    ? `let x = m % p.outW;
-let y = (m / p.outW) % p.outH;
-let sy = i32(y * p.stride) + ty;
+    ? `let sy = i32(y * p.stride) + ty;
 let sx = i32(x * p.stride) + tx;
 let inside = (u32(sy) < p.inH) & (u32(sx) < p.inW);
-let ra = select(0u, ((m / (p.outW * p.outH) * p.inH + u32(sy)) * p.inW + u32(sx)) * iv, inside);
-${repeat(aGroups, (g) => `let a${g} = select(${ta}(0.0), a[ra + ca${g}], inside);`)}`
+let ra = select(0u, ((image + u32(sy)) * p.inW + u32(sx)) * iv, inside);
+${repeat(aGroups, (g) => `let a${g} = select(${ta}(0.0), a[ra + ca${g}], inside);`)}
+let newRow = x + 1u == p.outW;
+let newImage = newRow & (y + 1u == p.outH);
+x = select(x + 1u, 0u, newRow);
+y = select(select(y, y + 1u, newRow), 0u, newImage);
+image = select(image, image + p.inH, newImage);`
     : `let ra = m * iv;\n${repeat(aGroups, (g) => `let a${g} = a[ra + ca${g}];`)}`;
-  const store = repeat(tileM, (i) =>
-    [
-      `if (i0 + ${i}u < p.I) { let row = slab * p.slabStride + (tap * p.I + i0 + ${i}u) * jv + j0 / ${columns}u;`,
-      repeat(bGroups, (j) => `if (j0 + ${j * columns}u < p.J) { out[row + ${j}u] = c${i}_${j}; }`),
-      "}",
-    ].join("\n"),
-  );
-  const storeBias = o.bias
-    ? `if (j0 == 0u) {\n${repeat(
-        aGroups,
-        (g) =>
-          `if (i0 + ${g * rows}u < p.I) { outBias[slab * p.biasStride + i0 / ${rows}u + ${g}u] = s${g}; }`,
-      )}\n}`
-    : "";
+  const sums = tileM * bGroups;
+  const store = o.compact
+    ? `var sums = array<${tb}, ${sums}>(${list(sums, (t) => `c${Math.floor(t / bGroups)}_${t % bGroups}`)});
+for (var t = 0u; t < ${sums}u; t++) {
+let i = i0 + t / ${bGroups}u;
+let j = j0 / ${columns}u + t % ${bGroups}u;
+if ((i < p.I) & (j < jv)) { out[slab * p.slabStride + (tap * p.I + i) * jv + j] = sums[t]; }
+}`
+    : repeat(tileM, (i) =>
+        [
+          `if (i0 + ${i}u < p.I) { let row = slab * p.slabStride + (tap * p.I + i0 + ${i}u) * jv + j0 / ${columns}u;`,
+          repeat(
+            bGroups,
+            (j) => `if (j0 + ${j * columns}u < p.J) { out[row + ${j}u] = c${i}_${j}; }`,
+          ),
+          "}",
+        ].join("\n"),
+      );
+  const biasAt = `slab * p.biasStride + i0 / ${rows}u`;
+  const storeBias = !o.bias
+    ? ""
+    : o.compact
+      ? `if ((j0 == 0u) & (tap == 0u)) {
+var rowSums = array<${ta}, ${aGroups}>(${list(aGroups, (g) => `s${g}`)});
+for (var g = 0u; g < ${aGroups}u; g++) {
+if (i0 / ${rows}u + g < iv) { outBias[${biasAt} + g] = rowSums[g]; }
+}
+}`
+      : `if (j0 == 0u) {\n${repeat(
+          aGroups,
+          (g) => `if (i0 + ${g * rows}u < p.I) { outBias[${biasAt} + ${g}u] = s${g}; }`,
+        )}\n}`;
   return kernel(
     {
-      key: `weightGrad/${gather}/${o.bias}/${tileM}x${tileN}/${rows}${columns}`,
+      key: `weightGrad/${gather}/${o.bias}/${tileM}x${tileN}/${rows}${columns}${o.compact ? "/compact" : ""}`,
       params: [
-        ...["M", "I", "J", "taps", "rowsPerSlab", "slabStride", "biasStride"],
-        ...["inH", "inW", "outH", "outW", "stride", "dilation"],
+        ...["M", "I", "J", "rowsPerSlab", "slabStride", "biasStride"],
+        ...["inH", "inW", "outH", "outW", "stride", "dilation", "taps"],
       ],
       reads: [
         ["a", ta],
@@ -84,6 +107,13 @@ ${repeat(tileM * bGroups, (t) => `var c${Math.floor(t / bGroups)}_${t % bGroups}
 ${o.bias ? repeat(aGroups, (g) => `var s${g} = ${ta}(0.0);`) : ""}
 let first = slab * p.rowsPerSlab;
 let last = min(first + p.rowsPerSlab, p.M);
+${
+  gather
+    ? `var x = first % p.outW;
+var y = first / p.outW % p.outH;
+var image = first / (p.outW * p.outH) * p.inH;`
+    : ""
+}
 for (var m = first; m < last; m++) {
 ${source}
 let rb = m * jv;
