@@ -43,36 +43,58 @@ const startStranger = (options: object) =>
     stdio: ["ignore", "pipe", "inherit"],
   });
 const sent: Record<string, number> = {};
+/** The part of a core that the attackers took themselves, in each round. */
+const shares: number[] = [];
 let round = 0;
-async function fire(): Promise<void> {
-  const child = startStranger({
-    seed: seed + round++,
-    messages: Math.ceil(messages / 2),
-    durationMs: WINDOW_MS,
-  });
+
+interface Strange {
+  readonly sent: Readonly<Record<string, number>>;
+  readonly cpuMs: number;
+  readonly ms: number;
+}
+
+async function ended(options: object): Promise<Strange> {
+  const child = startStranger(options);
   let text = "";
   child.stdout.on("data", (part: Buffer) => {
     text += part;
   });
   const code = await new Promise((resolve) => child.once("exit", resolve));
   if (code !== 0) throw new Error(`the stranger ended with ${code}`);
-  for (const [kind, n] of Object.entries<number>(JSON.parse(text)))
-    sent[kind] = (sent[kind] ?? 0) + n;
+  return JSON.parse(text);
 }
+
+async function fire(): Promise<void> {
+  const did = await ended({
+    seed: seed + round++,
+    messages: Math.ceil(messages / 2),
+    durationMs: WINDOW_MS,
+  });
+  for (const [kind, n] of Object.entries(did.sent)) sent[kind] = (sent[kind] ?? 0) + n;
+  shares.push(did.cpuMs / did.ms);
+}
+/** The attacker's own work, without a message: two cores are shared by all. */
+const burn = async () => void (await ended({ share: shares.at(-1), durationMs: WINDOW_MS }));
 const calm = async () => {};
 const delayOf = ({ delayMs }: Measured) =>
   `p50 ${delayMs.p50.toFixed(1)}, p99 ${delayMs.p99.toFixed(1)}, longest ${delayMs.max.toFixed(0)} ms`;
 const show = (name: string, value: string) => console.log(`${name.padEnd(34)}${value}`);
 
+await rateDuring(calm); // warm-up: what a working coordinator takes is no growth
 const start = await swarm.measure();
-const calmRates = [await rateDuring(calm)];
-const calmMeasured = await swarm.measure();
-const fireRates = [await rateDuring(fire)];
-const fireMeasured = await swarm.measure();
-calmRates.push(await rateDuring(calm));
-await swarm.measure();
-fireRates.push(await rateDuring(fire));
-const afterFire = await swarm.measure();
+const calmRates: number[] = [];
+const fireRates: number[] = [];
+const burnRates: number[] = [];
+const calmMeasured: Measured[] = [];
+const fireMeasured: Measured[] = [];
+for (let i = 0; i < 2; i++) {
+  calmRates.push(await rateDuring(calm));
+  calmMeasured.push(await swarm.measure());
+  fireRates.push(await rateDuring(fire));
+  fireMeasured.push(await swarm.measure());
+  burnRates.push(await rateDuring(burn));
+  await swarm.measure();
+}
 calmRates.push(await rateDuring(calm));
 await swarm.measure();
 
@@ -91,14 +113,19 @@ show("sent", JSON.stringify(sent));
 show("steps/s, calm", calmRates.map((rate) => rate.toFixed(3)).join(" "));
 show("steps/s, under fire", fireRates.map((rate) => rate.toFixed(3)).join(" "));
 show("  share of the calm around it", percent(mean(fireRates), mean(calmRates.slice(0, 3))));
+show("the attacker's own share of a core", shares.map((share) => share.toFixed(2)).join(" "));
+show("steps/s, that burnt, nothing sent", burnRates.map((rate) => rate.toFixed(3)).join(" "));
+show("  share of the calm around it", percent(mean(burnRates), mean(calmRates.slice(0, 3))));
+show("under fire, of what is left so", percent(mean(fireRates), mean(burnRates)));
 show("steps/s, 500 idle and 200 deaf", squatRate.toFixed(3));
 show("  share of the calm around it", percent(squatRate, mean(calmRates.slice(2))));
-const growth = (now: Measured) => `${((now.heapBytes - start.heapBytes) / MiB).toFixed(1)} MiB`;
-show("memory grown after the fire", growth(afterFire));
+const growth = (now: Measured) =>
+  `${((now.heapBytes - start.heapBytes) / MiB).toFixed(1)} MiB in use, ${((now.rssBytes - start.rssBytes) / MiB).toFixed(1)} resident`;
+for (const now of fireMeasured) show("memory grown after the fire", growth(now));
 show("  with the idle and the deaf", growth(squatMeasured));
 show("  at the end", growth(end));
-show("event loop, calm", delayOf(calmMeasured));
-show("event loop, under fire", delayOf(fireMeasured));
+for (const now of calmMeasured) show("event loop, calm", delayOf(now));
+for (const now of fireMeasured) show("event loop, under fire", delayOf(now));
 show("event loop, idle and deaf", delayOf(squatMeasured));
 const text = await (await fetch(`${swarm.url}/metrics`)).text();
 const refused = [...text.matchAll(/^swarmvit_refusals_total\{code="(\w+)"\} (\d+)$/gm)]

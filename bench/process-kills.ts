@@ -14,7 +14,7 @@ const run = await killVolunteers({
   config,
   volunteers: 8,
   steps: wanted,
-  paceMs: 150,
+  paceMs: 400,
   seed,
   thawEvery: 10,
 });

@@ -125,7 +125,7 @@ describe("a run from start to model", () => {
         "shapes",
         ...TINY,
         "--epochs",
-        "3",
+        "2",
         ...more,
       ],
       root,
@@ -185,9 +185,11 @@ describe("a run from start to model", () => {
       "--resume",
       "--lr",
       "0.5",
+      ...["--codec", "int8"],
     );
     expect(changed.code).toBe(2);
     expect(changed.output).toContain("--lr: 0.002 → 0.5");
+    expect(changed.output).toContain('--codec: "f32" → "int8"');
   });
 
   test("eval agrees with the run's own evaluation", async () => {
@@ -237,8 +239,9 @@ describe("a run from start to model", () => {
       root,
     );
     const url = await joinUrl(process_);
-    for (let step = 0; step < 3; )
-      step = ((await (await fetch(new URL("/api/run", url))).json()) as { step: number }).step;
+    const step = async () =>
+      ((await (await fetch(new URL("/api/run", url))).json()) as { step: number }).step;
+    await expect.poll(step, { interval: 25, timeout: 60_000 }).toBeGreaterThanOrEqual(3);
     process_.child.kill("SIGINT");
     expect((await process_.exited).code).toBe(130);
     const saved = readSteps(join(root, "runs", "stopped")).length;

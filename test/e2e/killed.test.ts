@@ -14,14 +14,14 @@ afterAll(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
-test("six kills: nothing that was told is lost, and the volunteers go on by themselves", async () => {
+test("four kills: nothing that was told is lost, and the volunteers go on by themselves", async () => {
   const data = writeTinyFolder(join(root, "data"));
-  const run = await runUnderKills(root, data, { kills: 6, volunteers: 4, seed: 1 });
+  const run = await runUnderKills(root, data, { kills: 4, volunteers: 4, seed: 1 });
   expect(run.contradictions).toEqual([]);
-  expect(run.lives).toHaveLength(7);
+  expect(run.lives).toHaveLength(5);
   for (const { step, told } of run.lives) expect(step).toBeGreaterThanOrEqual(told);
   expect(run.steps.map(({ step }) => step)).toEqual(run.steps.map((_, i) => i + 1));
   for (const [step, weights] of run.told)
     if (step < run.steps.length) expect([step, run.steps[step].weights]).toEqual([step, weights]);
-  expect(run.steps.length).toBeGreaterThan(7);
+  expect(run.steps.length).toBeGreaterThan(5);
 }, 300_000);

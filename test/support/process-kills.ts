@@ -3,12 +3,11 @@
  * and the ledger of what was counted, taken from outside.
  */
 
-import type { ChildProcess } from "node:child_process";
 import type { RunConfig } from "@swarmvit/shared/config";
 import { hash32 } from "@swarmvit/shared/random";
 import type { StepRecord } from "@swarmvit/shared/run";
 import { openCluster } from "./cluster.ts";
-import { openSwarm } from "./swarm.ts";
+import { openSwarm, type VolunteerProcess } from "./swarm.ts";
 
 export interface Kills {
   readonly steps: readonly StepRecord[];
@@ -28,6 +27,8 @@ export interface KillOptions {
   readonly thawEvery: number;
 }
 
+/** Processes that are started and have not joined: enough that starting one never takes longer than killing them. */
+const SPARES = 4;
 /** Steps before the first kill: everyone has been measured once. */
 const WARM_UP = 3;
 
@@ -37,11 +38,20 @@ export async function killVolunteers(options: KillOptions): Promise<Kills> {
   const swarm = await openSwarm(config);
   let killed = 0;
   let frozen = 0;
-  let ice: ChildProcess | undefined;
+  let ice: VolunteerProcess | undefined;
   let calls = 0;
   const below = (n: number) => hash32(seed, calls++) % n;
+  // Who is killed is replaced at once, by a process that has started before.
+  const spares = Array.from({ length: options.volunteers + SPARES }, () =>
+    swarm.startVolunteer(paceMs),
+  );
+  const join = () => {
+    const [volunteer] = spares.splice(0, 1);
+    volunteer.join();
+    return volunteer;
+  };
   // Oldest first: the one that is frozen has been measured.
-  const volunteers = Array.from({ length: options.volunteers }, () => swarm.startVolunteer(paceMs));
+  const volunteers = Array.from({ length: options.volunteers }, join);
   const timers = new Set<NodeJS.Timeout>();
   const kill = () => {
     const living = volunteers.filter((volunteer) => volunteer !== ice);
@@ -49,7 +59,8 @@ export async function killVolunteers(options: KillOptions): Promise<Kills> {
     victim.kill("SIGKILL");
     killed++;
     volunteers.splice(volunteers.indexOf(victim), 1);
-    volunteers.push(swarm.startVolunteer(paceMs));
+    volunteers.push(join());
+    spares.push(swarm.startVolunteer(paceMs));
   };
   const freeze = () => {
     ice?.kill("SIGCONT");

@@ -22,9 +22,14 @@ export interface Swarm {
   stepsReach(count: number): Promise<void>;
   onStep(listener: (step: StepRecord) => void): void;
   measure(): Promise<Measured>;
-  /** Starts a volunteer that takes `paceMs` for each unit. */
-  startVolunteer(paceMs: number): ChildProcess;
+  /** Starts the process of a volunteer that takes `paceMs` for each unit; it joins when it is told to. */
+  startVolunteer(paceMs: number): VolunteerProcess;
   close(): Promise<void>;
+}
+
+export interface VolunteerProcess extends ChildProcess {
+  /** To be called once. */
+  join(): void;
 }
 
 /** Starts the coordinator; volunteers are bundled once, so that each starts in a fraction of a second. */
@@ -83,11 +88,12 @@ export async function openSwarm(config: Partial<RunConfig>): Promise<Swarm> {
       }),
     startVolunteer(paceMs) {
       const volunteer = spawn(process.execPath, [program, url, String(paceMs)], {
-        stdio: ["ignore", "ignore", "inherit"],
+        stdio: ["pipe", "ignore", "inherit"],
       });
       volunteers.add(volunteer);
       volunteer.once("exit", () => volunteers.delete(volunteer));
-      return volunteer;
+      volunteer.stdin.on("error", () => {}); // it was killed before it read
+      return Object.assign(volunteer, { join: () => void volunteer.stdin.end("join\n") });
     },
     async close() {
       const all = [...volunteers, child];
