@@ -170,6 +170,8 @@ export interface Lease {
   /** Samples of all units: the frame's `samples`. */
   readonly samples: number;
   readonly shards: readonly ShardRef[];
+  /** Shards that a lease of the next step is likely to need: to be fetched while this one is computed. */
+  readonly ahead?: readonly ShardRef[];
   /** SHA-256 of the parameter vector at `/weights/<sha256>`, float32. */
   readonly weights: string;
   /** SHA-256 of the statistics vector at `/weights/<sha256>`; only for evaluations. */

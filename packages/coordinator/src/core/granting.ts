@@ -123,10 +123,12 @@ export function sendVerdict(
 
 function sendLease(state: SessionState, entry: LeaseEntry): void {
   const { options, weights, work } = state;
-  const { id, units, bytes, volunteer: to } = entry;
+  const { id, units, first, end, bytes, volunteer: to } = entry;
   const isEvaluation = work?.kind === "evaluation";
   const onEma = isEvaluation && isOnEma(work, entry.first);
   const shards = isEvaluation ? options.validation.shards : options.shards;
+  // Whoever has these units now will have units near the same place of the next step.
+  const nextUnits = work?.kind === "gradient" ? work.nextUnits.slice(first, end) : [];
   emit(state, {
     type: "lease",
     to,
@@ -140,6 +142,7 @@ function sendLease(state: SessionState, entry: LeaseEntry): void {
       units,
       samples: id.samples,
       shards: shardsOf(shards, units),
+      ahead: shardsOf(options.shards, nextUnits),
       weights: onEma ? weights.emaParameters : weights.parameters,
       statistics: isEvaluation ? (onEma ? weights.emaStatistics : weights.statistics) : undefined,
       codec: id.codec,

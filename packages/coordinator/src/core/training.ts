@@ -16,7 +16,7 @@ const CHECKPOINT_EVERY = 20;
 export function openStep(state: SessionState): void {
   const plan = state.options.planner.planStep(state.step, state.struck);
   if (!plan) throw new Error(`step ${state.step + 1} is not in the plan of ${state.totalSteps}`);
-  openWork(state, openStepWork(plan));
+  openWork(state, openStepWork(plan, state.options.planner.planStep(state.step + 1)?.units ?? []));
 }
 
 /** Makes a piece of work the open one. */

@@ -34,6 +34,8 @@ export interface StepWork extends WorkUnits {
   readonly kind: "gradient";
   readonly step: number;
   readonly plan: StepPlan;
+  /** Units of the step after it; none after the last. */
+  readonly nextUnits: readonly Unit[];
   readonly assembly: Assembly;
   readonly poison: PoisonWatch;
   /** When the first lease went out. */
@@ -65,11 +67,12 @@ export type Work = StepWork | EvaluationWork;
 /** One unit in ten is evaluated by two volunteers. */
 const AUDIT_EVERY = 10;
 
-export function openStepWork(plan: StepPlan): StepWork {
+export function openStepWork(plan: StepPlan, nextUnits: readonly Unit[]): StepWork {
   return {
     kind: "gradient",
     step: plan.step,
     plan,
+    nextUnits,
     ...unitsOf([...plan.units], true),
     assembly: openAssembly(plan.units.length),
     poison: openPoisonWatch(),

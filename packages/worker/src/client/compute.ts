@@ -12,7 +12,7 @@ import { type Decode, UndecodableSample } from "../input/decode.ts";
 import type { BackendName, Computed, ComputePort, LeaseProgress } from "./compute-port.ts";
 import { DownloadError } from "./download.ts";
 import type { ChosenDevice } from "./executor-choice.ts";
-import { fetchParameters, frameOfLease, NonFinite, type OpenRun, openRun } from "./lease-work.ts";
+import { frameOfLease, NonFinite, type OpenRun, openRun, prefetchLease } from "./lease-work.ts";
 
 /** What differs between a browser and Node. */
 export interface ComputePlatform {
@@ -31,6 +31,16 @@ export function openCompute(platform: ComputePlatform): ComputePort {
   let throttle = 100;
   let turn: Promise<unknown> = Promise.resolve();
   const stops = new Map<number, AbortController>();
+
+  const stopOf = (lease: number): AbortController => {
+    const stop = stops.get(lease) ?? new AbortController();
+    stops.set(lease, stop);
+    return stop;
+  };
+  const forget = (lease: number) => {
+    stops.delete(lease);
+    open?.made.delete(lease);
+  };
 
   const computeLease = async (
     lease: Lease,
@@ -89,23 +99,17 @@ export function openCompute(platform: ComputePlatform): ComputePort {
       }
     },
     async prefetch(lease) {
-      const { downloads, table } = open ?? {};
-      if (!downloads || !table) return;
-      // Failures are remembered nowhere: `compute` asks again and tells.
-      await Promise.allSettled([
-        fetchParameters(downloads, table, lease),
-        ...lease.shards.map((shard) => downloads.shard(shard)),
-      ]);
+      if (open) await prefetchLease(open, lease, platform.decode, stopOf(lease.lease).signal);
     },
     compute(lease, tell) {
-      const stop = new AbortController();
-      stops.set(lease.lease, stop);
+      const stop = stopOf(lease.lease);
       const result = turn.then(() => computeLease(lease, tell, stop.signal));
-      turn = result.finally(() => stops.delete(lease.lease));
+      turn = result.finally(() => forget(lease.lease));
       return result;
     },
     async stop(lease) {
       stops.get(lease)?.abort(new Error("stopped"));
+      forget(lease);
     },
     async setThrottle(percent) {
       throttle = percent;

@@ -24,6 +24,8 @@ export interface OpenRun {
   readonly executor: Executor;
   readonly downloads: Downloads;
   readonly caches: Readonly<Record<Lease["kind"], PixelCache>>;
+  /** First batches of leases that wait for their turn, by lease. */
+  readonly made: Map<number, Promise<Batch>>;
   /** Hashes of the weights that the executor holds. */
   held: string;
 }
@@ -48,8 +50,30 @@ export async function openRun(device: FoundDevice, run: RunInfo, origin: string)
       gradient: createPixelCache(PIXEL_CACHE_BYTES),
       evaluation: createPixelCache(PIXEL_CACHE_BYTES),
     },
+    made: new Map(),
     held: "",
   };
+}
+
+/**
+ * Gets what a lease needs while another one is computed: its weights, its shards, its first batch.
+ * Failures are remembered nowhere: `frameOfLease` asks again and tells.
+ */
+export async function prefetchLease(
+  open: OpenRun,
+  lease: Lease,
+  decode: Decode,
+  signal: AbortSignal,
+): Promise<void> {
+  const { downloads, table, made } = open;
+  const batch = batchOf(open, lease, 0, decode, signal);
+  made.set(lease.lease, batch);
+  const settled = await Promise.allSettled([
+    fetchParameters(downloads, table, lease),
+    ...lease.shards.map((shard) => downloads.shard(shard)),
+    batch,
+  ]);
+  if (settled.at(-1)?.status === "rejected") made.delete(lease.lease);
 }
 
 /**
@@ -74,21 +98,11 @@ export async function frameOfLease(
     tell({ lease: lease.lease, stage, done, units, height, width, samples, milliseconds });
   };
   telling("fetching", 0);
-  const batchOf = (i: number): Promise<Batch> => {
-    const getSample = (id: number) => sampleOf(open.downloads, lease, id, signal);
-    const cache = open.caches[lease.kind];
-    const { augment } = run;
-    const batch = buildBatch(
-      lease.units[i],
-      { kind: lease.kind, getSample, decode, augment, cache },
-      signal,
-    );
-    batch.catch(() => {}); // made ahead of its turn: awaited below, or never
-    return batch;
-  };
-
-  let next = batchOf(0); // decoded while the weights are on their way
+  // Decoded while the weights are on their way, or before.
+  let next = open.made.get(lease.lease) ?? batchOf(open, lease, 0, decode, signal);
+  open.made.delete(lease.lease);
   await loadWeights(open, lease, signal);
+  for (const shard of lease.ahead ?? []) open.downloads.shard(shard).catch(() => {});
   const node = lease.kind === "gradient" ? executor.startNode() : undefined;
   const report = { loss: 0, top1: 0, top5: 0, computeMs: 0 };
   try {
@@ -97,7 +111,7 @@ export async function frameOfLease(
       const batch = await next;
       if (i === 0) telling("computing", 0);
       if (i + 1 < lease.units.length) {
-        next = batchOf(i + 1);
+        next = batchOf(open, lease, i + 1, decode, signal);
         // Its decoding begins in this turn and goes on in other threads while this one computes.
         await rest(0, signal);
       }
@@ -127,6 +141,22 @@ export async function frameOfLease(
     throw new NonFinite("the gradient has values that are not finite");
   const { loss, top1, top5, gradient, statistics } = sum;
   return encode(id, lease, table, { loss, top1, top5, computeMs }, gradient, statistics);
+}
+
+function batchOf(
+  { run, downloads, caches }: OpenRun,
+  lease: Lease,
+  unit: number,
+  decode: Decode,
+  signal: AbortSignal,
+): Promise<Batch> {
+  const { kind } = lease;
+  const getSample = (id: number) => sampleOf(downloads, lease, id, signal);
+  const cache = caches[kind];
+  const { augment } = run;
+  const batch = buildBatch(lease.units[unit], { kind, getSample, decode, augment, cache }, signal);
+  batch.catch(() => {}); // made ahead of its turn: awaited later, or never
+  return batch;
 }
 
 function encode(
@@ -159,7 +189,7 @@ async function loadWeights(open: OpenRun, lease: Lease, signal: AbortSignal): Pr
 }
 
 /** An evaluation's may be the averaged ones, which only travel whole. */
-export function fetchParameters(
+function fetchParameters(
   downloads: Downloads,
   table: ParameterTable,
   { kind, weights }: Lease,
