@@ -7,8 +7,8 @@ import { childrenOf, type Node, unitRange } from "@swarmvit/shared/tree";
 import { levelOf } from "./assignment.ts";
 import { grantLease } from "./granting.ts";
 import type { LeaseEntry } from "./leases.ts";
-import { isMeasured, unitMs } from "./pace.ts";
-import { isPromising, type Volunteer } from "./roster.ts";
+import { extraMsOf, isMeasured, unitMs } from "./pace.ts";
+import { isPromising, startOf, type Volunteer } from "./roster.ts";
 import type { SessionState } from "./state.ts";
 import { isUnitDone, type Work } from "./work.ts";
 
@@ -44,7 +44,7 @@ function help(
   const own = isMeasured(volunteer.pace);
   const firstUnitMs = (entry: LeaseEntry) =>
     unitMs(volunteer.pace, work.sizes[work.sizeOf[entry.first]]) ?? Number.POSITIVE_INFINITY;
-  const beginsAt = now + volunteer.pace.extraMs.weights;
+  const beginsAt = now + extraMsOf(volunteer.pace, startOf(state, volunteer));
   const tryOne = (entry: LeaseEntry, late: boolean): boolean => {
     if (entry.volunteer === volunteer.id) return false;
     const level = own ? levelOf((entry.end - entry.first) / helpers) : 0;

@@ -6,7 +6,7 @@ import { compareAnswers } from "./evaluation.ts";
 import { revokeLease, sendVerdict } from "./granting.ts";
 import { isOnlyHope, refreshFree, reshareSoon } from "./issuing.ts";
 import type { LeaseEntry } from "./leases.ts";
-import { isMeasured, observe } from "./pace.ts";
+import { isMeasured, observe, observeUpload } from "./pace.ts";
 import { hear, type Volunteer } from "./roster.ts";
 import { emit, record, type SessionState } from "./state.ts";
 import { diverge, forgetStep } from "./training.ts";
@@ -39,7 +39,12 @@ const MALFORMED_IN_A_ROW = 5;
 const SPEED_SHARE = 0.3;
 
 /** A whole frame is in. */
-export function uploaded(state: SessionState, volunteer: string, lease: number): void {
+export function uploaded(
+  state: SessionState,
+  volunteer: string,
+  lease: number,
+  tookMs?: number,
+): void {
   const from = state.roster.get(volunteer);
   if (from) hear(from, state.now);
   const entry = state.book.get(lease);
@@ -50,6 +55,8 @@ export function uploaded(state: SessionState, volunteer: string, lease: number):
     return;
   }
   state.book.upload(entry, state.now);
+  if (from && tookMs !== undefined && entry.id.kind === "gradient")
+    observeUpload(from.pace, tookMs);
   if (from) state.asking.add(from);
   const { work } = state;
   const offer = work?.kind === "gradient" ? work.assembly.offer(entry.node, lease) : "verify";

@@ -1,67 +1,50 @@
 /**
- * The units that nobody works on, kept as the fewest whole tree nodes, from which nodes of a wanted
- * size are taken (as a buddy allocator does). Kept up to date unit by unit.
+ * The units that nobody works on, kept as the fewest whole tree nodes (2^k units each, so none is cut
+ * at U), from which nodes of a wanted size are taken as a buddy allocator does: from the smallest that
+ * is large enough. Kept up to date unit by unit.
  */
 
-import { childrenOf, type Node, parentOf, rootOf, unitRange } from "@swarmvit/shared/tree";
+import type { Node } from "@swarmvit/shared/tree";
+import { levelOf } from "./assignment.ts";
 
 export interface FreeNodes {
   /** Free units. */
   readonly count: number;
+  /** How many nodes of 2^k units there are at least, by k. */
+  counts(): number[];
   has(unit: number): boolean;
   /** Makes a unit free or not. A unit that is `alone` is only ever given by itself. */
   set(unit: number, isFree: boolean, isAlone: boolean): void;
   /**
    * A node of at most this level that suits, the largest there is and of those the one nearest to
-   * the unit `near`. It stays free until its units are set otherwise.
+   * the unit `near`; all are whole. It stays free until its units are set otherwise.
    */
   find(level: number, near: number, suits: (node: Node) => boolean): Node | undefined;
 }
 
 /** Opens the free nodes of U units, none of them free yet. */
 export function openFreeNodes(unitCount: number): FreeNodes {
-  const top = rootOf(unitCount).level;
-  /** Maximal free nodes: the indices at each level. A node that is only its left child is that child. */
+  const top = levelOf(unitCount);
+  /** Maximal free nodes: the indices at each level. */
   const blocks: Set<number>[] = Array.from({ length: top + 1 }, () => new Set());
   const free = new Uint8Array(unitCount);
   const alone = new Set<number>();
   let count = 0;
 
-  const isEmpty = ({ level, index }: Node) => index * 2 ** level >= unitCount;
-  /** The smallest node with the same units. */
-  const canonical = (node: Node): Node => {
-    let at = node;
-    while (at.level > 0) {
-      const { left, right } = childrenOf(at, unitCount) ?? { left: at };
-      if (right) break;
-      at = left;
-    }
-    return at;
-  };
-  const siblingOf = ({ level, index }: Node): Node => ({ level, index: index ^ 1 });
-
+  const isWhole = (level: number, index: number) => (index + 1) * 2 ** level <= unitCount;
   const add = (unit: number) => {
-    let block: Node = { level: 0, index: unit };
-    for (let at = block; at.level < top; ) {
-      const sibling = siblingOf(at);
-      at = parentOf(at);
-      if (isEmpty(sibling)) continue;
-      const half = canonical(sibling);
-      if (!blocks[half.level].delete(half.index)) break;
-      block = at;
+    let level = 0;
+    let index = unit;
+    while (isWhole(level + 1, index >> 1) && blocks[level].delete(index ^ 1)) {
+      level++;
+      index >>= 1;
     }
-    blocks[block.level].add(block.index);
+    blocks[level].add(index);
   };
   const remove = (unit: number) => {
     let level = 0;
-    while (!blocks[level].has(Math.floor(unit / 2 ** level))) level++;
-    blocks[level].delete(Math.floor(unit / 2 ** level));
-    for (let at: Node = { level: 0, index: unit }; at.level < level; at = parentOf(at)) {
-      const sibling = siblingOf(at);
-      if (isEmpty(sibling)) continue;
-      const half = canonical(sibling);
-      blocks[half.level].add(half.index);
-    }
+    while (!blocks[level].delete(unit >> level)) level++;
+    for (let half = level - 1; half >= 0; half--) blocks[half].add((unit >> half) ^ 1);
   };
 
   /** The node of a level inside a block that is nearest to a unit and suits. */
@@ -74,12 +57,12 @@ export function openFreeNodes(unitCount: number): FreeNodes {
   ): Node | undefined => {
     const width = 2 ** (from - level);
     const first = block * width;
-    const end = Math.min(first + width, Math.ceil(unitCount / 2 ** level));
+    const end = first + width;
     const start = Math.max(first, Math.min(end - 1, Math.floor(near / 2 ** level)));
     for (let step = 0; step < width; step++)
       for (const index of step === 0 ? [start] : [start - step, start + step]) {
         if (index < first || index >= end) continue;
-        const node = canonical({ level, index });
+        const node = { level, index };
         if (suits(node)) return node;
       }
     return undefined;
@@ -88,6 +71,11 @@ export function openFreeNodes(unitCount: number): FreeNodes {
   return {
     get count() {
       return count;
+    },
+    counts() {
+      const counts = blocks.map(({ size }) => size);
+      counts[0] += alone.size;
+      return counts;
     },
     has: (unit) => free[unit] === 1,
     set(unit, isFree, isAlone) {
@@ -109,7 +97,8 @@ export function openFreeNodes(unitCount: number): FreeNodes {
       for (let wanted = Math.min(level, top); wanted >= 0; wanted--) {
         for (let from = wanted; from <= top; from++) {
           const distance = (block: number) => {
-            const { first, end } = unitRange({ level: from, index: block }, unitCount);
+            const first = block << from;
+            const end = first + 2 ** from;
             return near < first ? first - near : near >= end ? near - end + 1 : 0;
           };
           let best: number | undefined;

@@ -5,8 +5,8 @@ import type { Unit } from "@swarmvit/shared/planner";
 import type { ShardRef } from "@swarmvit/shared/protocol";
 import { type Node, unitRange } from "@swarmvit/shared/tree";
 import type { LeaseEntry } from "./leases.ts";
-import { computeMsOf, slowDown } from "./pace.ts";
-import { isPromising } from "./roster.ts";
+import { computeMsOf, extraMsOf, slowDown } from "./pace.ts";
+import { isPromising, startOf } from "./roster.ts";
 import { emit, type SessionState } from "./state.ts";
 import { isOnEma, sizeCounts, type Work } from "./work.ts";
 
@@ -40,12 +40,11 @@ export function grantLease(state: SessionState, work: Work, to: string, node: No
   };
   const { pace } = volunteer;
   const { held, until } = state.book.backlogOf(to);
-  const start =
-    held > 0 ? "queued" : volunteer.weights === state.weights.parameters ? "idle" : "weights";
+  const start = held > 0 ? "queued" : startOf(state, volunteer);
   const firstMs = 1000 * options.leaseSeconds * 2 ** Math.min(4, volunteer.failures);
   const counts = sizeCounts(work, first, end);
   const computing = computeMsOf(pace, counts);
-  const waiting = Math.max(0, until - now) + pace.extraMs[start];
+  const waiting = Math.max(0, until - now) + extraMsOf(pace, start);
   const known = computing === undefined ? undefined : waiting + computing;
   const expectedMs = known ?? firstMs / PATIENCE;
   const leaseMs = 1000 * options.leaseSeconds;
@@ -71,6 +70,7 @@ export function grantLease(state: SessionState, work: Work, to: string, node: No
     lateAt: isPromising(volunteer) ? now + Math.min(patienceMs, lateness * expectedMs) : now + 1,
     state: "open",
     expired: false,
+    overdue: false,
   };
   work.startedAt ??= now;
   if (work.kind === "gradient") volunteer.weights = state.weights.parameters;
@@ -101,6 +101,7 @@ export function revokeLease(state: SessionState, entry: LeaseEntry, code: Refusa
     sendVerdict(state, entry.volunteer, id.lease, code);
   }
   state.book.close(entry, code);
+  if (volunteer) state.asking.add(volunteer);
 }
 
 /** Says what became of a contribution: accepted, or why not. */

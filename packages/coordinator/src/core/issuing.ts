@@ -2,11 +2,11 @@
 
 import type { Unit } from "@swarmvit/shared/planner";
 import { type Node, unitRange } from "@swarmvit/shared/tree";
-import { levelOf, shareUnits, type Worker } from "./assignment.ts";
+import { shareNodes, type Worker } from "./assignment.ts";
 import { backUp } from "./backups.ts";
 import { grantLease } from "./granting.ts";
-import { isMeasured, slowDown, unitMs } from "./pace.ts";
-import { isPromising, type Volunteer } from "./roster.ts";
+import { extraMsOf, isMeasured, slowDown, unitMs } from "./pace.ts";
+import { isPromising, startOf, type Volunteer } from "./roster.ts";
 import { emit, record, type SessionState } from "./state.ts";
 import { isUnitDone, type Work, wantedAnswers } from "./work.ts";
 
@@ -65,8 +65,12 @@ export function expireLeases(state: SessionState): void {
   }
   for (const entry of state.book.takeOverdue(state.now)) {
     const volunteer = state.roster.get(entry.volunteer);
-    if (!volunteer?.connected) emit(state, { type: "drop-upload", lease: entry.id.lease });
-    if (entry.expired) continue; // given up before
+    // Half a frame must not hold the memory that others' need: its volunteer can offer it anew.
+    if (entry.overdue || !volunteer?.connected)
+      emit(state, { type: "drop-upload", lease: entry.id.lease });
+    const isGivenUp = entry.expired || entry.overdue;
+    entry.overdue = true;
+    if (isGivenUp) continue;
     state.book.release(entry);
     state.work?.poison.avoid(entry.first, entry.end, entry.volunteer);
     if (!volunteer) continue;
@@ -109,7 +113,7 @@ function issueFree(state: SessionState, work: Work, asked: readonly Volunteer[])
     if (isReshareDue(state, asking)) {
       reshare(state, work);
       asking = [...state.roster.available()].sort(
-        (a, b) => Number(!isPromising(a)) - Number(!isPromising(b)) || a.readyAt - b.readyAt,
+        (a, b) => hopelessness(a) - hopelessness(b) || a.readyAt - b.readyAt,
       );
     }
     for (const volunteer of asking) grantShare(state, work, volunteer);
@@ -128,72 +132,96 @@ function issueFree(state: SessionState, work: Work, asked: readonly Volunteer[])
 function isReshareDue(state: SessionState, asking: readonly Volunteer[]): boolean {
   const { sharedAt, sharesEndAt, now } = state;
   if (state.sharesStale || (state.reshareAt !== undefined && state.reshareAt <= now)) return true;
-  const isIdle = (at: Volunteer) => at.quota < 1 && state.book.backlogOf(at.id).held === 0;
+  const isIdle = (at: Volunteer) => at.share.length === 0 && state.book.backlogOf(at.id).held === 0;
   if (!asking.some((at) => at.restUntil <= now && isIdle(at))) return false;
   const gap = Math.min(LONGEST_GAP_MS, Math.max(5, RESHARE_SHARE * (sharesEndAt - sharedAt)));
   state.reshareAt = Math.max(sharedAt + gap, now + 1);
   return sharedAt + gap <= now;
 }
 
+/** Those whose leases keep coming to nothing come last, and among them who failed most often. */
+function hopelessness(volunteer: Volunteer): number {
+  return isPromising(volunteer) ? 0 : volunteer.failures;
+}
+
 /** Divides the free units anew among all who are here. */
 function reshare(state: SessionState, work: Work): void {
   const { book, now } = state;
   const measured: Volunteer[] = [];
-  const workers: Worker[] = [];
   const newcomers: Volunteer[] = [];
+  const workers: Worker[] = [];
   for (const volunteer of state.roster.available()) {
-    volunteer.quota = 0;
+    volunteer.share = [];
     const { held, until } = book.backlogOf(volunteer.id);
     volunteer.readyAt = Math.max(until, now);
     if (volunteer.restUntil > now || state.barred.has(volunteer)) continue;
     if (!isPromising(volunteer)) {
-      volunteer.quota = held === 0 ? 1 : 0;
+      if (held === 0) volunteer.share = [0];
       continue;
     }
     if (!isMeasured(volunteer.pace)) {
       newcomers.push(volunteer);
       continue;
     }
-    const idleSteps = Math.max(0, work.step - volunteer.lastStep);
-    const ms = meanUnitMs(work, volunteer) * HOPE ** idleSteps;
-    const start = volunteer.weights === state.weights.parameters ? "idle" : "weights";
-    const extra = volunteer.pace.extraMs[held > 0 ? "queued" : start];
-    volunteer.readyAt += extra;
+    const worker = workerOf(state, work, volunteer, held, until);
+    volunteer.readyAt = now + worker.waitMs;
     measured.push(volunteer);
-    workers.push({ readyAt: volunteer.readyAt, unitMs: ms });
+    workers.push(worker);
   }
   // Newcomers count as no faster than the others, nor than what they have shown so far.
-  const usualMs = workers.map(({ unitMs: ms }) => ms).sort((a, b) => a - b)[workers.length >> 1];
-  if (usualMs !== undefined)
+  const usual = workers.toSorted((a, b) => a.unitMs - b.unitMs)[workers.length >> 1];
+  if (usual)
     for (const volunteer of newcomers) {
       const { since } = book.backlogOf(volunteer.id);
-      const assumedMs = Math.max(usualMs, since === undefined ? 0 : now - since);
-      workers.push({ readyAt: now + assumedMs, unitMs: assumedMs });
+      const assumedMs = Math.max(usual.unitMs, since === undefined ? 0 : now - since);
+      const { waitMs, uploadMs } = usual;
+      workers.push({ waitMs: waitMs + assumedMs, unitMs: assumedMs, uploadMs });
     }
-  const shares = shareUnits(workers, work.free.count);
-  // One unit tells how fast a newcomer is; a second one keeps it busy while the first is sent.
-  for (const volunteer of newcomers) {
-    const { held } = book.backlogOf(volunteer.id);
-    volunteer.quota = Math.max(0, (measured.length > 0 ? 1 : 2) - held);
-  }
+  const free = work.kind === "gradient" ? work.free.counts() : [work.free.count];
+  const shares = shareNodes(workers, free);
   measured.forEach((volunteer, i) => {
-    volunteer.quota = shares.units[i];
+    volunteer.share = [...shares.levels[i]];
+  });
+  // One unit tells how fast a newcomer is; a second one keeps it busy while the first is sent.
+  newcomers.forEach((volunteer, i) => {
+    const { held } = book.backlogOf(volunteer.id);
+    const own = shares.levels[measured.length + i] ?? [1];
+    const most = own.length > 1 || own[0] > 0 ? 2 : 1;
+    volunteer.share = Array(Math.max(0, most - held)).fill(0);
   });
   state.sharesStale = false;
   state.reshareAt = undefined;
   state.sharedAt = now;
-  state.sharesEndAt = Math.max(now, shares.endsAt);
+  state.sharesEndAt = now + shares.endsMs;
 }
 
-/** Gives a volunteer nodes of its share, the largest first, while it has room. */
+/** What the policy knows of a measured volunteer, with the leases that it has in hand. */
+function workerOf(
+  state: SessionState,
+  work: Work,
+  volunteer: Volunteer,
+  held: number,
+  until: number,
+): Worker {
+  const { now } = state;
+  const { pace } = volunteer;
+  const idleSteps = Math.max(0, work.step - volunteer.lastStep);
+  const ms = meanUnitMs(work, volunteer) * HOPE ** idleSteps;
+  const { uploadMs } = pace;
+  const waitMs =
+    held > 0
+      ? Math.max(0, until - now - uploadMs)
+      : Math.max(0, extraMsOf(pace, startOf(state, volunteer)) - uploadMs);
+  return { waitMs, unitMs: ms, uploadMs, isSending: held > 0 };
+}
+
+/** Gives a volunteer nodes of its share, in order, while it has room. */
 function grantShare(state: SessionState, work: Work, volunteer: Volunteer): void {
   if (volunteer.restUntil > state.now) return;
-  const maxLevel = work.kind === "gradient" ? Number.POSITIVE_INFINITY : 0;
-  const isKnown = isPromising(volunteer) && isMeasured(volunteer.pace);
-  while (volunteer.quota >= 1 && work.free.count > 0) {
+  const near = nearOf(work, volunteer);
+  while (volunteer.share.length > 0 && work.free.count > 0) {
     if (state.book.backlogOf(volunteer.id).held >= volunteer.want) return;
-    const level = isKnown ? Math.min(maxLevel, levelOf(volunteer.quota)) : 0;
-    const node = work.free.find(level, nearOf(work, volunteer), (at) =>
+    const node = work.free.find(volunteer.share[0], near, (at) =>
       suits(state, work, volunteer, at),
     );
     if (!node) {
@@ -202,8 +230,10 @@ function grantShare(state: SessionState, work: Work, volunteer: Volunteer): void
       state.sharesStale = true;
       return;
     }
-    const { first, end } = unitRange(node, work.units.length);
-    volunteer.quota -= end - first;
+    const [level, ...rest] = volunteer.share;
+    // A smaller node than its share has: the rest of that is still to come.
+    const others = Array.from({ length: level - node.level }, (_, i) => node.level + i);
+    volunteer.share = [...others, ...rest];
     grantLease(state, work, volunteer.id, node);
   }
 }

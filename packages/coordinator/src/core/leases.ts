@@ -29,6 +29,8 @@ export interface LeaseEntry {
   state: "open" | "uploaded" | "closed";
   /** Not counted on: others may be given the node; an answer still counts if it comes first. */
   expired: boolean;
+  /** Its deadline is past, noticed once: what has come of its frame is kept for as long again. */
+  overdue: boolean;
   uploadedAt?: number;
   closedAs?: RefusalCode;
 }
@@ -65,7 +67,7 @@ export interface LeaseBook {
   late(): ReadonlySet<LeaseEntry>;
   /** Notices who is late by now; true if anybody is who was not. */
   takeLate(now: number): boolean;
-  /** Open leases whose deadline has passed, released ones too, once each. */
+  /** Open leases whose deadline has passed, released ones too; once, and again after as long again. */
   takeOverdue(now: number): LeaseEntry[];
   /** When the next open lease misses its deadline, or is late. */
   nextChange(): number | undefined;
@@ -190,6 +192,8 @@ export function openLeaseBook(
         deadlines.pop();
         overdue.push(next.item);
       }
+      for (const entry of overdue)
+        if (!entry.overdue) deadlines.push(now + entry.deadlineAt - entry.issuedAt, entry);
       return overdue;
     },
     late: () => late,

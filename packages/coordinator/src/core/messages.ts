@@ -46,8 +46,8 @@ export type CoreEvent =
   | { type: "leave"; volunteer: string }
   /** The socket that spoke for this volunteer last is gone; leases stand until their deadline. */
   | { type: "disconnected"; volunteer: string }
-  /** A whole frame has arrived for a lease (the shell has kept its bytes under the lease's number). */
-  | { type: "uploaded"; volunteer: string; lease: number }
+  /** A whole frame has arrived for a lease (the shell has kept its bytes under the lease's number), so long after its offer. */
+  | { type: "uploaded"; volunteer: string; lease: number; tookMs?: number }
   /** Bytes on the wire since the last such event, for the books: about once a second, and before a step ends. */
   | { type: "traffic"; bytesIn: number; bytesOut: number }
   | { type: "verified"; lease: number; report: Report }

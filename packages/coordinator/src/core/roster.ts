@@ -2,7 +2,8 @@
 
 import type { Device, Hello } from "@swarmvit/shared/protocol";
 import type { CoreTools } from "./messages.ts";
-import { openPace, type Pace } from "./pace.ts";
+import { openPace, type Pace, type Start } from "./pace.ts";
+import type { SessionState } from "./state.ts";
 import { openTimeHeap } from "./time-heap.ts";
 
 export interface Volunteer {
@@ -36,8 +37,8 @@ export interface Volunteer {
   readonly tooLarge: Set<string>;
   lastSeenAt: number;
 
-  /** Units of the open work that it is still to be given, and when it could begin them. */
-  quota: number;
+  /** Levels of the nodes of the open work that it is still to be given, in order; and when it could begin them. */
+  share: number[];
   readyAt: number;
   /** The weights that it was given a lease at last: it has them, or will when it needs them. */
   weights?: string;
@@ -160,7 +161,7 @@ export function openRoster(
         tooLarge: new Set(),
         lastSeenAt: now,
         pace: openPace(),
-        quota: 0,
+        share: [],
         readyAt: now,
         lastArea: 0,
         fitsAll: false,
@@ -180,6 +181,12 @@ export function openRoster(
 
 export function isAvailable(volunteer: Volunteer): boolean {
   return volunteer.connected && !volunteer.removed && volunteer.want > 0;
+}
+
+/** What a lease waits for that is given to a volunteer with nothing in hand. */
+export function startOf({ weights }: Pick<SessionState, "weights">, volunteer: Volunteer): Start {
+  if (volunteer.weights === undefined) return "newcomer";
+  return volunteer.weights === weights.parameters ? "idle" : "weights";
 }
 
 /** False for those whose leases keep coming to nothing: no unit waits for them. */

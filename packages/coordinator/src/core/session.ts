@@ -94,7 +94,7 @@ function take(state: SessionState, event: CoreEvent): void {
       disconnected(state, event.volunteer);
       break;
     case "uploaded":
-      uploaded(state, event.volunteer, event.lease);
+      uploaded(state, event.volunteer, event.lease, event.tookMs);
       break;
     case "traffic":
       state.bytesIn += event.bytesIn;

@@ -23,6 +23,8 @@ export interface Taken {
   readonly fresh: boolean;
   /** True once: with the chunk that fills the frame. */
   readonly complete: boolean;
+  /** Milliseconds since the offer, of a frame that is complete and came in one go. */
+  readonly tookMs?: number;
 }
 
 export interface Untaken {
@@ -35,10 +37,12 @@ interface Upload {
   readonly bytes: number;
   frame?: Uint8Array;
   received: number;
+  /** When it was offered; not known of one that went on after a break. */
+  offeredAt?: number;
 }
 
-/** Opens the uploads with a budget for all buffers together. */
-export function openUploads(budgetBytes: number): Uploads {
+/** Opens the uploads with a budget for all buffers together; `now` in milliseconds. */
+export function openUploads(budgetBytes: number, now = () => performance.now()): Uploads {
   const uploads = new Map<number, Upload>();
   let bytesInFlight = 0;
   const drop = (lease: number) => {
@@ -60,10 +64,13 @@ export function openUploads(budgetBytes: number): Uploads {
 
     offer(lease, bytes) {
       const begun = uploads.get(lease);
-      if (begun) return creditOf(begun);
+      if (begun) {
+        if (begun.received > 0) begun.offeredAt = undefined;
+        return creditOf(begun);
+      }
       if (bytesInFlight + bytes > budgetBytes) return undefined;
       bytesInFlight += bytes;
-      const upload = { bytes, received: 0 };
+      const upload = { bytes, received: 0, offeredAt: now() };
       uploads.set(lease, upload);
       return creditOf(upload);
     },
@@ -83,7 +90,9 @@ export function openUploads(budgetBytes: number): Uploads {
       upload.frame.set(bytes, offset);
       upload.received += bytes.byteLength;
       const complete = upload.received === upload.bytes;
-      return { credit: creditOf(upload), fresh: true, complete };
+      const { offeredAt } = upload;
+      const tookMs = complete && offeredAt !== undefined ? now() - offeredAt : undefined;
+      return { credit: creditOf(upload), fresh: true, complete, tookMs };
     },
 
     take(lease) {

@@ -156,7 +156,8 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
         }
         if (!taken.fresh) waste(bytes.byteLength);
         acknowledge(taken.credit);
-        if (taken.complete) dispatch({ type: "uploaded", volunteer: id, lease });
+        const { complete, tookMs } = taken;
+        if (complete) dispatch({ type: "uploaded", volunteer: id, lease, tookMs });
       }),
     );
     guard.onSignal("leave", () =>

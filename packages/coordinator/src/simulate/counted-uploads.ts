@@ -5,9 +5,12 @@ import type { Uploads } from "../server/uploads.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
-/** Opens uploads in one chunk each, without memory and without a limit. */
-export function openCountedUploads(): Uploads {
-  const uploads = new Map<number, { readonly bytes: number; whole: boolean }>();
+/** Opens uploads in one chunk each, without memory and without a limit; `now` in milliseconds. */
+export function openCountedUploads(now: () => number): Uploads {
+  const uploads = new Map<
+    number,
+    { readonly bytes: number; readonly offeredAt: number; whole: boolean }
+  >();
   let bytesInFlight = 0;
   const drop = (lease: number) => {
     bytesInFlight -= uploads.get(lease)?.bytes ?? 0;
@@ -20,7 +23,7 @@ export function openCountedUploads(): Uploads {
     },
     offer(lease, bytes) {
       if (!uploads.has(lease)) {
-        uploads.set(lease, { bytes, whole: false });
+        uploads.set(lease, { bytes, offeredAt: now(), whole: false });
         bytesInFlight += bytes;
       }
       return credit(0);
@@ -29,7 +32,8 @@ export function openCountedUploads(): Uploads {
       const upload = uploads.get(lease);
       const complete = upload !== undefined && !upload.whole;
       if (upload) upload.whole = true;
-      return { credit: credit(upload?.bytes ?? 0), fresh: complete, complete };
+      const tookMs = upload && now() - upload.offeredAt;
+      return { credit: credit(upload?.bytes ?? 0), fresh: complete, complete, tookMs };
     },
     take(lease) {
       if (!uploads.get(lease)?.whole) return undefined;

@@ -149,8 +149,8 @@ export function runSwarm(config: SwarmConfig): SwarmOutcome {
     const start = stored.core ?? namesOf(stored.state);
     const session = openSession({ ...config.session, tools, startedAt: START_MS, start, fence });
     const uploads = isTiny
-      ? openUploads(config.uploadBudget ?? Number.POSITIVE_INFINITY)
-      : openCountedUploads();
+      ? openUploads(config.uploadBudget ?? Number.POSITIVE_INFINITY, () => clock.now)
+      : openCountedUploads(() => clock.now);
     let wakeFor = 0;
     const send = (event: CoreEvent) => {
       if (here.ended) return;
@@ -368,7 +368,7 @@ export function runSwarm(config: SwarmConfig): SwarmOutcome {
           const taken = at.uploads.chunk(lease, offset, bytes);
           if (!taken.credit || !taken.complete) return;
           if (!isTiny) at.vectors.report(lease, countedReport(found.expected.samples, computeMs));
-          at.send({ type: "uploaded", volunteer: id ?? "", lease });
+          at.send({ type: "uploaded", volunteer: id ?? "", lease, tookMs: taken.tookMs });
         }, afterMs),
       leave: () => up(() => isSpeaker() && at.send({ type: "leave", volunteer: id ?? "" })),
       close(afterMs) {

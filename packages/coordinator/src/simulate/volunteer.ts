@@ -94,7 +94,7 @@ export function openVolunteer(context: VolunteerContext, device: DeviceModel): S
   const { clock, chance, arithmetic } = context;
   const uplink = openPipe(clock, device.upBytesPerMs, 0);
   const held = new Map<number, Held>();
-  const weights = new Map<string, Float32Array | undefined>();
+  const weights = new Map<string, Float32Array>();
   let line: Line | undefined;
   let who: { id: string; secret: string } | undefined;
   let computing: { at: Held; startedAt: number; unitMs: number } | undefined;
@@ -156,6 +156,17 @@ export function openVolunteer(context: VolunteerContext, device: DeviceModel): S
       awake(() => {
         if (asked !== line) return;
         fetching = undefined;
+        if (!vector) {
+          // A coordinator that has started again does not have them (yet).
+          for (const { lease } of held.values())
+            if (lease.weights === hash) {
+              context.faulted(clock.now);
+              held.delete(lease.lease);
+              line?.abandon({ lease: lease.lease, reason: "weights" });
+            }
+          work();
+          return;
+        }
         newest = hash;
         weights.set(hash, vector);
         for (const old of weights.keys()) {
