@@ -55,7 +55,7 @@ export async function runUnderKills(
     ended.catch(() => {}); // at the end they are told to
     for (let kill = 0; kill < kills; kill++) {
       // They go on by themselves: nothing here starts a volunteer again.
-      await Promise.race([relay.packets(1 + chance.below(1500)), ended]);
+      await Promise.race([relay.packets(1 + chance.below(800)), ended]);
       relay.target(undefined);
       await coordinator.kill("SIGKILL");
       coordinator = await start("--resume", "--port", "0");
