@@ -3,6 +3,7 @@ import type { HistoryPage, RunState } from "@swarmvit/shared/run";
 import fc from "fast-check";
 import type { Socket } from "socket.io-client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { squat } from "../support/attack.ts";
 import { type Cluster, HELLO, HOST_TOKEN, openCluster } from "../support/cluster.ts";
 
 let cluster: Cluster;
@@ -44,6 +45,16 @@ describe("who may come in", () => {
     await expect(connected(small.connect())).rejects.toThrow();
     await small.close();
   });
+});
+
+describe("the end", () => {
+  it("does not wait for a peer that neither reads nor answers", async () => {
+    const other = await openCluster();
+    const squatters = await squat(other.coordinator.url, 0, 2);
+    await other.coordinator.close();
+    squatters.close();
+    await other.close();
+  }, 20_000);
 });
 
 describe("messages without sense", () => {

@@ -14,7 +14,7 @@ export interface EngineConnection {
 }
 
 /** How long a peer has to take the last words that it is sent. */
-const LAST_WORDS_MS = 1000;
+export const LAST_WORDS_MS = 1000;
 
 /** Bytes that wait for the peer in this process: nothing else bounds them. */
 export function unreadBytes({ transport, writeBuffer }: EngineConnection): number {

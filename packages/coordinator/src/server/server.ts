@@ -8,7 +8,7 @@ import { Server as SocketServer } from "socket.io";
 import { Encoder } from "socket.io-parser";
 import type { Admission } from "./admission.ts";
 import { isLoopback } from "./client-address.ts";
-import { type EngineConnection, endConnection } from "./engine-connection.ts";
+import { type EngineConnection, endConnection, LAST_WORDS_MS } from "./engine-connection.ts";
 import { limitedDecoder, type PacketLimits } from "./packet-decoder.ts";
 import type { Refusals } from "./refusals.ts";
 import { type UnreadLimits, watchUnread } from "./unread-watch.ts";
@@ -83,6 +83,11 @@ export function createSocketServer(options: ServerOptions): OpenServer {
   http.maxConnections = limits.sockets + 1000; // beside the sockets: downloads
   http.maxRequestsPerSocket = 1000;
   http.setTimeout(STALLED_MS); // WebSockets are exempt: they have heartbeats
+  const connections = new Set<Socket>();
+  http.on("connection", (socket: Socket) => {
+    connections.add(socket);
+    socket.once("close", () => connections.delete(socket));
+  });
   limitPeers(http, limits, refusals);
   const io = new SocketServer(http, {
     // No polling: base64 costs a third more, and several servers would need sticky sessions.
@@ -141,8 +146,12 @@ export function createSocketServer(options: ServerOptions): OpenServer {
     },
     async close() {
       stopWatching();
+      // Who does not read or answer would hold up the end for half a minute.
+      const last = setTimeout(() => {
+        for (const socket of connections) socket.destroy();
+      }, LAST_WORDS_MS);
       await io.close(); // closes the HTTP server too
-      http.closeAllConnections();
+      clearTimeout(last);
     },
   };
 }
