@@ -29,7 +29,7 @@ async function surviveSeed(seed: number) {
   const chance = openChance(seed);
   const disk = openSimulatedDisk(chance);
   const codec = (["f32", "f16", "int8"] as const)[chance.below(3)];
-  const setup = tinySetup(codec);
+  const setup = { ...tinySetup(codec), metricsPath: METRICS };
   const told = { cuts: 0, refusals: 0, rollbacks: 0, damaged: 0 };
   disk.makeDirectory("/run");
   /** Hash of the published weights after each step, as the world saw them. */
@@ -100,7 +100,6 @@ async function surviveSeed(seed: number) {
       const { from, log, gradNorm } = { ...result, from: published[step - 1], log: step };
       metrics.append({ kind: "step", step: log, weights: from, grad_norm: gradNorm } as never);
       if (step % 3 === 0) {
-        metrics.sync();
         const { weights } = result;
         const best = { step: 3, top1: 0.5 };
         work.checkpoint({ schema: 1, step, struck: [], evaluatedAt: 0, weights, fence, best });

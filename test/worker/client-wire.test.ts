@@ -143,6 +143,31 @@ describe("a download", () => {
     expect(coordinator.requests).toEqual([`/weights/${sha256}`]);
   });
 
+  test("goes on for whoever still waits when the one who began it gives up", async () => {
+    coordinator = await openFakeCoordinator();
+    const sha256 = coordinator.publish(bytesOf(numbers));
+    const downloads = openDownloads({ ...run, origin: coordinator.url, retryMs: fast });
+    const [first, second] = [new AbortController(), new AbortController()];
+    const begun = downloads.weights(sha256, 100, first.signal);
+    const joined = downloads.weights(sha256, 100, second.signal);
+    first.abort(new Error("dropped"));
+    await expect(begun).rejects.toThrow("dropped");
+    await expect(joined).resolves.toEqual(numbers);
+    expect(coordinator.requests).toHaveLength(1);
+  });
+
+  test("that everybody has given up begins anew for the next who asks", async () => {
+    coordinator = await openFakeCoordinator();
+    const sha256 = coordinator.publish(bytesOf(numbers));
+    const downloads = openDownloads({ ...run, origin: coordinator.url, retryMs: fast });
+    const stops = [new AbortController(), new AbortController()];
+    const given = stops.map(({ signal }) => downloads.weights(sha256, 100, signal));
+    for (const stop of stops) stop.abort(new Error("dropped"));
+    const next = downloads.weights(sha256, 100, new AbortController().signal);
+    for (const vector of given) await expect(vector).rejects.toThrow("dropped");
+    await expect(next).resolves.toEqual(numbers);
+  });
+
   test("of bytes that are not what their name says is refused after retries", async () => {
     coordinator = await openFakeCoordinator();
     const sha256 = coordinator.publish(bytesOf(numbers));

@@ -108,7 +108,7 @@ async function openWith(
   const { records, warnings, core: replayed, ...start } = await vectors.replay();
   const core = replayed ?? restored?.core;
   const step = core?.step ?? 0;
-  const metricsPath = join(runDirectory, "metrics.jsonl");
+  const metricsPath = metricsPathOf(runDirectory);
   const damage = [
     ...(restored?.warnings ?? []),
     ...warnings,
@@ -159,6 +159,10 @@ function describeStart(checkpoint: string | undefined, replayed: number, step: n
   return `${checkpoint ?? "the beginning"}${log}: ${step} steps done`;
 }
 
+function metricsPathOf(runDirectory: string): string {
+  return join(runDirectory, "metrics.jsonl");
+}
+
 function setupOf({ config, dataset, runDirectory }: OpenRunOptions): VectorSetup {
   return {
     variant: variantOf(config),
@@ -169,5 +173,6 @@ function setupOf({ config, dataset, runDirectory }: OpenRunOptions): VectorSetup
     clipGrad: config.clipGrad,
     checkpointDirectory: join(runDirectory, "checkpoints"),
     logDirectory: join(runDirectory, "wal"),
+    metricsPath: metricsPathOf(runDirectory),
   };
 }

@@ -98,8 +98,6 @@ export function openVectorEffects(context: VectorEffectsOptions): VectorEffects 
 
   const checkpoint = async ({ step, core }: EffectOf<"checkpoint">): Promise<CoreEvent> => {
     try {
-      // What the log may forget after this must last in metrics.jsonl.
-      metrics.sync();
       // Both are asked for at once: nothing may change the vectors between them.
       const path = join(options.runDirectory, "last.safetensors");
       const [{ file, bytes }] = await Promise.all([

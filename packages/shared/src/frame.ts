@@ -96,11 +96,15 @@ export interface Outgoing extends Omit<Contribution, "gradient"> {
   readonly gradient: Float32Array | Uint8Array;
 }
 
+/** CRC-32 of bytes: ours, or a faster one of the platform's. */
+export type Checksum = (bytes: Uint8Array) => number;
+
 /** Encodes a contribution as the frame of its lease. */
 export function encodeFrame(
   id: FrameId,
   table: ParameterTable,
   contribution: Outgoing,
+  checksum: Checksum = crc32,
 ): Uint8Array {
   const bytes = new Uint8Array(frameBytes(id.kind, id.codec, table));
   const view = new DataView(bytes.buffer);
@@ -122,7 +126,7 @@ export function encodeFrame(
   writeHeader(view, id, statisticsBytes);
   for (let i = 0; i < 16; i++)
     bytes[56 + i] = Number.parseInt(id.token.slice(2 * i, 2 * i + 2), 16);
-  view.setUint32(52, crc32(bytes.subarray(FRAME_HEADER_BYTES)), true);
+  view.setUint32(52, checksum(bytes.subarray(FRAME_HEADER_BYTES)), true);
   return bytes;
 }
 
@@ -206,15 +210,12 @@ export function decodeFrameGradient(
   }
 }
 
-/**
- * Checks a frame against its lease, all but the values in its vectors. Throws `FrameError`.
- * `checksum` may be a faster CRC-32 of the platform's.
- */
+/** Checks a frame against its lease, all but the values in its vectors. Throws `FrameError`. */
 export function openFrame(
   bytes: Uint8Array,
   expected: FrameId,
   table: ParameterTable,
-  checksum: (bytes: Uint8Array) => number = crc32,
+  checksum: Checksum = crc32,
 ): OpenedFrame {
   checkHeader(bytes, expected, table);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

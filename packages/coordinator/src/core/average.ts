@@ -33,11 +33,3 @@ export function updateStatistics(running: Float32Array, sums: Float32Array, samp
   for (let i = 0; i < running.length; i++)
     running[i] = (1 - STATISTICS_MOMENTUM) * running[i] + STATISTICS_MOMENTUM * (sums[i] / samples);
 }
-
-/** True when every value is finite. */
-export function allFinite(values: Float32Array): boolean {
-  // x - x is 0 for a finite x, NaN otherwise; a sum of such differences keeps the NaN.
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i] - values[i];
-  return sum === 0;
-}

@@ -5,10 +5,11 @@
  */
 
 import type { Codec } from "@swarmvit/shared/codec";
+import { allFinite } from "@swarmvit/shared/finite";
 import { FrameError, type FrameId, type Report } from "@swarmvit/shared/frame";
 import { hash32 } from "@swarmvit/shared/random";
 import { type Node, nodeKey, unitRange } from "@swarmvit/shared/tree";
-import { addVectors, allFinite, averageGradient, gradientNorm } from "../core/average.ts";
+import { addVectors, averageGradient, gradientNorm } from "../core/average.ts";
 import { emaMomentum } from "../core/ema.ts";
 import type { CoreEvent, CoreSnapshot, Effect, PublishedWeights } from "../core/messages.ts";
 import { ADAMW_DEFAULTS, biasCorrections } from "../core/optimizer.ts";

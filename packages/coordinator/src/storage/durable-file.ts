@@ -48,6 +48,16 @@ export function writeFileDurably(
   return { bytes, sha256: hash.digest("hex") };
 }
 
+/** Makes what was written to a file, by whomever, last through a power cut. */
+export function syncFile(disk: Disk, path: string): void {
+  const file = disk.open(path);
+  try {
+    file.sync();
+  } finally {
+    file.close();
+  }
+}
+
 /** Deletes what a killed process left half-written in a directory. */
 export function removeTemporaryFiles(disk: Disk, directory: string): void {
   for (const name of disk.list(directory))

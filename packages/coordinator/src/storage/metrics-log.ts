@@ -11,9 +11,7 @@ import { readText, writeFileDurably } from "./durable-file.ts";
 export interface MetricsLog {
   /** Throws what the file system says; the record is kept then, and written before the next one. */
   append(record: MetricRecord): void;
-  /** Makes what was appended last through a power cut. */
-  sync(): void;
-  /** The same without holding up this thread. */
+  /** Makes what was appended last through a power cut, without holding up this thread. */
   syncInBackground(): Promise<void>;
   /** Keeps the records for which `keep` is true: a roll-back takes steps back. */
   cut(keep: (record: MetricRecord) => boolean): void;
@@ -43,7 +41,6 @@ export function openMetricsLog(disk: Disk, path: string): MetricsLog {
         size += line.length;
       }
     },
-    sync: () => file.sync(),
     syncInBackground: () => file.syncInBackground(),
     cut(keep) {
       const records = readMetricsLog(disk, path);

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { bytesOf } from "@swarmvit/shared/bytes";
 import type { Codec } from "@swarmvit/shared/codec";
+import { allFinite } from "@swarmvit/shared/finite";
 import { FrameError, type FrameId, type RefusalCode, type Report } from "@swarmvit/shared/frame";
 import { encodeModel, type ModelMetadata } from "@swarmvit/shared/model-weights";
 import { type ParameterTable, parameterTable } from "@swarmvit/shared/parameters";
@@ -13,7 +14,7 @@ import { encodeAsHalves } from "@swarmvit/shared/published-weights";
 import type { StepRecord } from "@swarmvit/shared/run";
 import type { Node } from "@swarmvit/shared/tree";
 import type { VariantName } from "@swarmvit/shared/variants";
-import { allFinite, averageGradient, clipGradient, gradientNorm } from "../core/average.ts";
+import { averageGradient, clipGradient, gradientNorm } from "../core/average.ts";
 import { emaMomentum } from "../core/ema.ts";
 import type { CoreSnapshot, PublishedWeights, StepLog } from "../core/messages.ts";
 import { ADAMW_DEFAULTS, biasCorrections } from "../core/optimizer.ts";
@@ -26,7 +27,7 @@ import {
 } from "../storage/checkpoint-store.ts";
 import { crashPoint } from "../storage/crash-point.ts";
 import type { Disk } from "../storage/disk.ts";
-import { writeFileDurably } from "../storage/durable-file.ts";
+import { syncFile, writeFileDurably } from "../storage/durable-file.ts";
 import { openStepLog, readStepLog } from "../storage/step-log.ts";
 import { openNodeSums } from "./node-sums.ts";
 import { applyUpdate, decodeRecord, encodeRecord, type StepEntry } from "./step-update.ts";
@@ -43,6 +44,8 @@ export interface VectorSetup {
   readonly clipGrad?: number;
   readonly checkpointDirectory: string;
   readonly logDirectory: string;
+  /** `metrics.jsonl`, whose lines must last before a checkpoint takes their steps out of the replay. */
+  readonly metricsPath?: string;
 }
 
 /** Vectors to be served: their hashes by meaning, and the bytes by hash. */
@@ -284,6 +287,9 @@ export function openVectorWork(
     forget: nodes.forget,
 
     checkpoint(core) {
+      // A restart replays the steps behind the checkpoint only: the lines of those before it must last.
+      // Done in this thread: a disk that is busy would hold up the event loop.
+      if (setup.metricsPath !== undefined) syncFile(disk, setup.metricsPath);
       const entry = writeCheckpoint(disk, setup.checkpointDirectory, table, state(), core);
       crashPoint("checkpoint-pruned");
       stepLog.rotate();

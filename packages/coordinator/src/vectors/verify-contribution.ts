@@ -1,6 +1,7 @@
 /** What is refused in a contribution beside a wrong header (DESIGN section 5, refusal). */
 
 import { crc32 } from "node:zlib";
+import { allFinite } from "@swarmvit/shared/finite";
 import {
   decodeFrameGradient,
   FrameError,
@@ -11,7 +12,6 @@ import {
 import { BLOCK_VALUES, int8Parts, int8Places } from "@swarmvit/shared/int8";
 import { nullGradients } from "@swarmvit/shared/null-gradients";
 import type { ParameterTable, TensorSpec } from "@swarmvit/shared/parameters";
-import { allFinite } from "../core/average.ts";
 
 /** Height and width of one unit of a node. */
 export interface UnitSize {

@@ -8,15 +8,21 @@ import { ShardFormatError } from "@swarmvit/shared/shard";
 import { UnsafeNumbersError } from "../engine/safe-numbers.ts";
 import { SelfTestFailed } from "../engine/self-test.ts";
 import { type GpuReason, GpuUnavailable } from "../engine/webgpu/device.ts";
-import { type Decode, UndecodableSample } from "../input/decode.ts";
+import { UndecodableSample } from "../input/decode.ts";
 import type { BackendName, Computed, ComputePort, LeaseProgress } from "./compute-port.ts";
 import { DownloadError } from "./download.ts";
 import type { ChosenDevice } from "./executor-choice.ts";
-import { frameOfLease, NonFinite, type OpenRun, openRun, prefetchLease } from "./lease-work.ts";
+import {
+  frameOfLease,
+  type LeasePlatform,
+  NonFinite,
+  type OpenRun,
+  openRun,
+  prefetchLease,
+} from "./lease-work.ts";
 
 /** What differs between a browser and Node. */
-export interface ComputePlatform {
-  readonly decode: Decode;
+export interface ComputePlatform extends LeasePlatform {
   /** "Chromium 156", "node 20.20". */
   readonly platform: string;
   /** Bytes a unit may take on this device. */
@@ -50,7 +56,7 @@ export function openCompute(platform: ComputePlatform): ComputePort {
     try {
       signal.throwIfAborted();
       if (!open) throw new Error("a lease came before the run was opened");
-      const frame = await frameOfLease(open, lease, platform.decode, signal, tell, () => throttle);
+      const frame = await frameOfLease(open, lease, platform, signal, tell, () => throttle);
       return { ok: true, frame };
     } catch (error) {
       if (open) open.held = ""; // an executor that failed may hold half of new weights

@@ -16,7 +16,7 @@ import {
   type Want,
   type Welcome,
 } from "@swarmvit/shared/protocol";
-import { io, type Socket } from "socket.io-client";
+import { io, type NodeWebSocket, type Socket } from "socket.io-client";
 import { openUploadPace, type UploadPace } from "./upload-pace.ts";
 
 const FIRST_RECONNECT_MS = 500;
@@ -26,11 +26,16 @@ const RECONNECT_JITTER = 0.5;
 /** A message unanswered for this long counts as lost with its link. A slow uplink needs most of it. */
 const ANSWER_MS = 90_000;
 
+/** A transport class of the client library. */
+export type SocketTransport = typeof NodeWebSocket;
+
 export interface ConnectionOptions {
   /** "https://host:port". */
   readonly origin: string;
   /** Node only: take any certificate. */
   readonly insecureTls?: boolean;
+  /** Instead of the platform's WebSocket. */
+  readonly transport?: SocketTransport;
   readonly on: {
     connected(): void;
     /** `retrying`: the client comes back by itself. */
@@ -63,7 +68,7 @@ export function openConnection(options: ConnectionOptions): Connection {
   const socket: Socket<ServerToVolunteer, VolunteerToServer> = io(
     `${options.origin}${VOLUNTEER_NAMESPACE}`,
     {
-      transports: ["websocket"],
+      transports: options.transport ? [options.transport] : ["websocket"],
       forceNew: true,
       reconnectionDelay: FIRST_RECONNECT_MS,
       reconnectionDelayMax: LAST_RECONNECT_MS,

@@ -16,6 +16,7 @@ import {
 import { sha256Hex } from "@swarmvit/shared/sha256";
 import { decodeShard, type ShardSample } from "@swarmvit/shared/shard";
 import { rest } from "./rest.ts";
+import { type SharedDownload, shareDownload } from "./shared-download.ts";
 
 /** Weights kept: those of the step at hand, of the one before, and what an evaluation asks for. */
 const KEPT_WEIGHTS = 4;
@@ -53,8 +54,8 @@ export interface Downloads {
 
 /** Opens the volunteer's cache of downloads from one coordinator. */
 export function openDownloads(options: DownloadOptions): Downloads {
-  const weights = new Map<string, Promise<Float32Array>>();
-  const shards = new Map<string, { bytes: number; samples: Promise<readonly ShardSample[]> }>();
+  const weights = new Map<string, SharedDownload<Float32Array>>();
+  const shards = new Map<string, KeptShard>();
   const keptShardBytes = options.keptShardBytes ?? KEPT_SHARD_BYTES;
   const retryMs = options.retryMs ?? RETRY_MS;
   const get = (path: string, wanted: Wanted, signal?: AbortSignal, waits = retryMs) =>
@@ -85,51 +86,64 @@ export function openDownloads(options: DownloadOptions): Downloads {
       return whole(sha256, table.parameterCount, signal);
     }
   };
-  const keepWeights = (sha256: string, vector: Promise<Float32Array>) => {
+  const joinWeights = (
+    sha256: string,
+    signal: AbortSignal | undefined,
+    begin: (signal: AbortSignal) => Promise<Float32Array>,
+  ) => {
+    const known = weights.get(sha256);
+    if (known && !known.abandoned) return touch(weights, sha256, known).join(signal);
+    const vector = shareDownload((shared) =>
+      begin(shared).catch((error: unknown) => {
+        forget(weights, sha256, vector);
+        throw error;
+      }),
+    );
     touch(weights, sha256, vector);
-    forgetFailure(weights, sha256, vector);
     for (const oldest of weights.keys()) {
       if (weights.size <= KEPT_WEIGHTS) break;
       weights.delete(oldest);
     }
-    return vector;
+    return vector.join(signal);
+  };
+  const encoded = (sha256: string, signal: AbortSignal) => {
+    if (codec === "int8") return byDelta(sha256, signal);
+    if (codec === "f16") return halves(sha256, signal);
+    return whole(sha256, table.parameterCount, signal);
+  };
+  const samplesOf = async (ref: ShardRef, signal: AbortSignal) => {
+    const wanted = { sha256: ref.sha256, lengths: [ref.bytes] };
+    const decoded = decodeShard(await get(`/shards/${ref.sha256}`, wanted, signal));
+    if (decoded.length !== ref.count)
+      throw new DownloadError(
+        `shard ${ref.sha256.slice(0, 8)} was announced with ${ref.count} samples, it has ${decoded.length}`,
+      );
+    return decoded;
   };
 
   return {
-    weights(sha256, count, signal) {
-      const known = weights.get(sha256);
-      if (known) return touch(weights, sha256, known);
-      return keepWeights(sha256, whole(sha256, count, signal));
-    },
-    published(sha256, signal) {
-      const known = weights.get(sha256);
-      if (known) return touch(weights, sha256, known);
-      const fetched =
-        codec === "int8"
-          ? byDelta(sha256, signal)
-          : codec === "f16"
-            ? halves(sha256, signal)
-            : whole(sha256, table.parameterCount, signal);
-      const vector = fetched.then((parameters) => {
-        latest = { sha256, vector: parameters };
-        return parameters;
-      });
-      return keepWeights(sha256, vector);
-    },
+    weights: (sha256, count, signal) =>
+      joinWeights(sha256, signal, (shared) => whole(sha256, count, shared)),
+    published: (sha256, signal) =>
+      joinWeights(sha256, signal, async (shared) => {
+        const vector = await encoded(sha256, shared);
+        latest = { sha256, vector };
+        return vector;
+      }),
     shard(ref, signal) {
       const known = shards.get(ref.sha256);
-      if (known) return touch(shards, ref.sha256, known).samples;
-      const wanted = { sha256: ref.sha256, lengths: [ref.bytes] };
-      const samples = get(`/shards/${ref.sha256}`, wanted, signal).then((bytes) => {
-        const decoded = decodeShard(bytes);
-        if (decoded.length !== ref.count)
-          throw new DownloadError(
-            `shard ${ref.sha256.slice(0, 8)} was announced with ${ref.count} samples, it has ${decoded.length}`,
-          );
-        return decoded;
-      });
-      touch(shards, ref.sha256, { bytes: ref.bytes, samples });
-      forgetFailure(shards, ref.sha256, samples);
+      if (known && !known.samples.abandoned)
+        return touch(shards, ref.sha256, known).samples.join(signal);
+      const kept: KeptShard = {
+        bytes: ref.bytes,
+        samples: shareDownload((shared) =>
+          samplesOf(ref, shared).catch((error: unknown) => {
+            forget(shards, ref.sha256, kept);
+            throw error;
+          }),
+        ),
+      };
+      touch(shards, ref.sha256, kept);
       let held = 0;
       for (const { bytes } of shards.values()) held += bytes;
       for (const [oldest, { bytes }] of shards) {
@@ -137,9 +151,14 @@ export function openDownloads(options: DownloadOptions): Downloads {
         shards.delete(oldest);
         held -= bytes;
       }
-      return samples;
+      return kept.samples.join(signal);
     },
   };
+}
+
+interface KeptShard {
+  readonly bytes: number;
+  readonly samples: SharedDownload<readonly ShardSample[]>;
 }
 
 /** What an answer must be: one of these lengths, and the bytes of that name once decoded. */
@@ -203,9 +222,6 @@ function touch<V>(map: Map<string, V>, key: string, value: V): V {
 }
 
 /** A failed download is asked for anew next time. */
-function forgetFailure(map: Map<string, unknown>, key: string, result: Promise<unknown>): void {
-  const entry = map.get(key);
-  result.catch(() => {
-    if (map.get(key) === entry) map.delete(key);
-  });
+function forget<V>(map: Map<string, V>, key: string, entry: V): void {
+  if (map.get(key) === entry) map.delete(key);
 }

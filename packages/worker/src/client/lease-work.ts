@@ -1,6 +1,13 @@
 /** The work of one lease: fetch, decode, accumulate, encode; and what stays open between leases. */
 
-import { encodeFrame, type FrameId, type Report } from "@swarmvit/shared/frame";
+import { allFinite } from "@swarmvit/shared/finite";
+import {
+  type Checksum,
+  encodeFrame,
+  type FrameId,
+  type Outgoing,
+  type Report,
+} from "@swarmvit/shared/frame";
 import { type ParameterTable, parameterTable } from "@swarmvit/shared/parameters";
 import type { Lease, RunInfo } from "@swarmvit/shared/protocol";
 import type { Batch, Executor } from "../engine/executor.ts";
@@ -14,6 +21,8 @@ import type { FoundDevice } from "./executors.ts";
 import { rest } from "./rest.ts";
 import { restMs } from "./throttle.ts";
 
+/** The vectors of an evaluation. */
+const NOTHING = new Float32Array();
 /** Decoded images kept, for each split. */
 const PIXEL_CACHE_BYTES = 96 * 2 ** 20;
 
@@ -31,6 +40,13 @@ export interface OpenRun {
 }
 
 type Tell = (progress: LeaseProgress) => void;
+
+/** What differs between a browser and Node. */
+export interface LeasePlatform {
+  readonly decode: Decode;
+  /** A faster CRC-32 than ours, where the platform has one. */
+  readonly checksum?: Checksum;
+}
 
 /** Makes the executor and the caches of a run. */
 export async function openRun(device: FoundDevice, run: RunInfo, origin: string): Promise<OpenRun> {
@@ -83,12 +99,17 @@ export async function prefetchLease(
 export async function frameOfLease(
   open: OpenRun,
   lease: Lease,
-  decode: Decode,
+  { decode, checksum }: LeasePlatform,
   signal: AbortSignal,
   tell: Tell,
   throttle: () => number,
 ): Promise<Uint8Array> {
   const { executor, table, run } = open;
+  const encode = (
+    report: Report,
+    gradient?: Float32Array | Uint8Array,
+    statistics?: Float32Array,
+  ) => frameOf({ ...lease, run: run.id }, lease, table, checksum, { report, gradient, statistics });
   const telling = (stage: LeaseProgress["stage"], done: number, milliseconds = 0) => {
     // Between units: the size of the next one, the images of the last.
     const at = lease.units[Math.min(done, lease.units.length - 1)];
@@ -131,16 +152,14 @@ export async function frameOfLease(
     node?.abandon();
     throw error;
   }
-  const id: FrameId = { ...lease, run: run.id };
   const { computeMs } = report;
-  if (!node) return encode(id, lease, table, { ...report, computeMs });
+  if (!node) return encode({ ...report, computeMs });
   const sum = await (node.finishEncoded?.(lease.codec) ?? node.finish());
   // An executor that encodes has checked what it encoded.
   const vectors = [sum.statistics, ...(sum.gradient instanceof Uint8Array ? [] : [sum.gradient])];
-  if (!vectors.every((vector) => vector.every(Number.isFinite)))
-    throw new NonFinite("the gradient has values that are not finite");
+  if (!vectors.every(allFinite)) throw new NonFinite("the gradient has values that are not finite");
   const { loss, top1, top5, gradient, statistics } = sum;
-  return encode(id, lease, table, { loss, top1, top5, computeMs }, gradient, statistics);
+  return encode({ loss, top1, top5, computeMs }, gradient, statistics);
 }
 
 function batchOf(
@@ -159,15 +178,14 @@ function batchOf(
   return batch;
 }
 
-function encode(
+function frameOf(
   id: FrameId,
   lease: Lease,
   table: ParameterTable,
-  report: Report,
-  gradient: Float32Array | Uint8Array = new Float32Array(),
-  statistics: Float32Array = new Float32Array(),
+  checksum: Checksum | undefined,
+  { report, gradient = NOTHING, statistics = NOTHING }: Partial<Outgoing> & { report: Report },
 ): Uint8Array {
-  const frame = encodeFrame(id, table, { report, gradient, statistics });
+  const frame = encodeFrame(id, table, { report, gradient, statistics }, checksum);
   if (frame.byteLength !== lease.bytes)
     throw new Error(`the lease expects ${lease.bytes} bytes, its frame has ${frame.byteLength}`);
   return frame;

@@ -5,7 +5,12 @@
 
 import { type Hello, PROTOCOL_VERSION, type Refusal } from "@swarmvit/shared/protocol";
 import type { BackendName, ComputeThread } from "./compute-port.ts";
-import { type Connection, OfflineError, openConnection } from "./connection.ts";
+import {
+  type Connection,
+  OfflineError,
+  openConnection,
+  type SocketTransport,
+} from "./connection.ts";
 import type { ProblemId } from "./problems.ts";
 import { clampThrottle } from "./throttle.ts";
 import { UploadRefused, uploadFrame } from "./upload.ts";
@@ -29,6 +34,7 @@ export interface SessionOptions {
   readonly backend: BackendName;
   readonly throttle: number;
   readonly insecureTls?: boolean;
+  readonly transport?: SocketTransport;
   /** Starts a thread; again after its device was lost. */
   openThread(): ComputeThread;
   /** After every change of the state. */
@@ -238,6 +244,7 @@ export function openSession(options: SessionOptions): Session {
     connection = openConnection({
       origin: options.origin,
       insecureTls: options.insecureTls,
+      transport: options.transport,
       on: {
         connected: () => happen({ type: "connected" }),
         disconnected: () => happen({ type: "disconnected" }),

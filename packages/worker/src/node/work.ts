@@ -13,6 +13,7 @@ import {
 } from "../client/volunteer-state.ts";
 import { isSelfSigned } from "./certificate.ts";
 import { openNodeThread } from "./open-node-thread.ts";
+import { UnmaskedWebSocket } from "./unmasked-socket.ts";
 
 export interface WorkOptions {
   /** The join link; its fragment holds the token. */
@@ -61,6 +62,7 @@ export async function runVolunteer(options: WorkOptions): Promise<WorkEnd> {
     backend: options.backend ?? "auto",
     throttle: options.throttle ?? 100,
     insecureTls,
+    transport: UnmaskedWebSocket,
     openThread: () => openNodeThread({ insecureTls, threads: options.threads }),
     onState: narrator(log),
     onConnectError(error) {

@@ -2,6 +2,7 @@
 
 import { totalmem } from "node:os";
 import { type MessagePort, workerData } from "node:worker_threads";
+import { crc32 } from "node:zlib";
 import type { Endpoint } from "comlink";
 import { findDevice } from "../client/executor-choice.ts";
 import { openNodeChoices } from "../engine/choice-store-node.ts";
@@ -16,6 +17,7 @@ const choices = openNodeChoices();
 exposeCompute(
   {
     decode: decodeInNode,
+    checksum: crc32,
     platform: `node ${process.versions.node}`,
     memoryBytes: Math.min(2 ** 30, Math.floor(totalmem() / 4)),
     findDevice: (backend) =>
