@@ -62,6 +62,8 @@ export interface VolunteerSockets {
 type VolunteerSocket = Socket<VolunteerToServer, ServerToVolunteer>;
 
 const STATUS_EVERY_MS = 500;
+/** Sockets written to in one go: each write is a system call, and others wait for all of them. */
+const STATUS_SLICE = 64;
 
 /** Opens the namespace. */
 export function openVolunteerSockets(options: VolunteerSocketsOptions): VolunteerSockets {
@@ -244,7 +246,14 @@ export function openVolunteerSockets(options: VolunteerSocketsOptions): Voluntee
   function emitStatus(): void {
     statusTimer = undefined;
     statusAt = nowMs();
-    if (latestStatus) namespace.volatile.emit("status", latestStatus);
+    if (latestStatus) emitInSlices([...namespace.sockets.keys()], latestStatus);
+  }
+
+  function emitInSlices(ids: string[], status: RunStatus): void {
+    const some = ids.splice(0, STATUS_SLICE);
+    if (some.length === 0) return;
+    namespace.to(some).volatile.emit("status", status);
+    setImmediate(emitInSlices, ids, status);
   }
 }
 
