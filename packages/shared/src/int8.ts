@@ -94,10 +94,7 @@ export function decodeInt8(table: ParameterTable, bytes: Uint8Array, out: Float3
   walk(
     table,
     (offset, size, at) => out.set(exact.subarray(at, at + size), offset),
-    (first, end, block, code) => {
-      const scale = scales[block];
-      for (let i = first; i < end; i++) out[i] = codes[code + i - first] * scale;
-    },
+    (first, end, block, code) => decodeBlock(out, first, end, codes, code, scales, block),
   );
 }
 
@@ -118,10 +115,7 @@ export function addInt8(
       if (exactTensors === "replace") out.set(exact.subarray(at, at + size), offset);
       else for (let i = 0; i < size; i++) out[offset + i] += exact[at + i];
     },
-    (first, end, block, code) => {
-      const scale = scales[block];
-      for (let i = first; i < end; i++) out[i] += Math.fround(codes[code + i - first] * scale);
-    },
+    (first, end, block, code) => addBlock(out, first, end, codes, code, scales, block),
   );
 }
 
@@ -139,16 +133,8 @@ export function sumInt8(
     (offset, size, at) => {
       for (let i = 0; i < size; i++) out[offset + i] = a.exact[at + i] + b.exact[at + i];
     },
-    (first, end, block, code) => {
-      const { codes: aCodes, scales: aScales } = a;
-      const { codes: bCodes, scales: bScales } = b;
-      const aScale = aScales[block];
-      const bScale = bScales[block];
-      for (let i = first; i < end; i++) {
-        const at = code + i - first;
-        out[i] = Math.fround(aCodes[at] * aScale) + Math.fround(bCodes[at] * bScale);
-      }
-    },
+    (first, end, block, code) =>
+      sumBlock(out, first, end, code, block, a.codes, a.scales, b.codes, b.scales),
   );
 }
 
@@ -201,6 +187,68 @@ function encodeBlock(
 ): void {
   // A quotient of two float32 that is not a tie is farther from one than float64 rounds.
   for (let i = first; i < end; i++) codes[code + i - first] = values[i] / scale + ROUNDER - ROUNDER;
+}
+
+// The loops over a block's values are functions of their own, with all they need as arguments: inside a
+// closure each value took twice as long. `fround` changes no bit and lets the engine work in float32.
+
+function decodeBlock(
+  out: Float32Array,
+  first: number,
+  end: number,
+  codes: Int8Array,
+  code: number,
+  scales: Float32Array,
+  block: number,
+): void {
+  const scale = scales[block];
+  for (let i = first, at = code; i < end; i++, at++) out[i] = Math.fround(codes[at] * scale);
+}
+
+function addBlock(
+  out: Float32Array,
+  first: number,
+  end: number,
+  codes: Int8Array,
+  code: number,
+  scales: Float32Array,
+  block: number,
+): void {
+  const scale = scales[block];
+  for (let i = first, at = code; i < end; i++, at++)
+    out[i] = Math.fround(out[i] + Math.fround(codes[at] * scale));
+}
+
+function sumBlock(
+  out: Float32Array,
+  first: number,
+  end: number,
+  code: number,
+  block: number,
+  left: Int8Array,
+  leftScales: Float32Array,
+  right: Int8Array,
+  rightScales: Float32Array,
+): void {
+  const leftScale = leftScales[block];
+  const rightScale = rightScales[block];
+  let i = first;
+  let at = code;
+  // Four values a round: a third less time, and each is the same sum.
+  for (; i <= end - 4; i += 4, at += 4) {
+    out[i] = Math.fround(Math.fround(left[at] * leftScale) + Math.fround(right[at] * rightScale));
+    out[i + 1] = Math.fround(
+      Math.fround(left[at + 1] * leftScale) + Math.fround(right[at + 1] * rightScale),
+    );
+    out[i + 2] = Math.fround(
+      Math.fround(left[at + 2] * leftScale) + Math.fround(right[at + 2] * rightScale),
+    );
+    out[i + 3] = Math.fround(
+      Math.fround(left[at + 3] * leftScale) + Math.fround(right[at + 3] * rightScale),
+    );
+  }
+  for (; i < end; i++, at++)
+    out[i] = Math.fround(Math.fround(left[at] * leftScale) + Math.fround(right[at] * rightScale));
 }
 
 function countsOf(table: ParameterTable): { blocks: number; exact: number; codes: number } {
