@@ -2,7 +2,7 @@
 
 import type { Lease } from "@swarmvit/shared/protocol";
 import { DELTAS_KEPT } from "@swarmvit/shared/published-weights";
-import type { EncodedWeights, Published } from "../vectors/vector-work.ts";
+import type { EncodedWeights, Published } from "../vectors/publication.ts";
 
 export interface PublishedVectors {
   add(published: Published): void;

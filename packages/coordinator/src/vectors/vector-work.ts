@@ -3,20 +3,17 @@
  * runs in a thread of its own (`vector-thread.ts`) or inline; it knows no sockets and no clock.
  */
 
-import { createHash } from "node:crypto";
-import { bytesOf } from "@swarmvit/shared/bytes";
 import type { Codec } from "@swarmvit/shared/codec";
 import { allFinite } from "@swarmvit/shared/finite";
 import { FrameError, type FrameId, type RefusalCode, type Report } from "@swarmvit/shared/frame";
 import { encodeModel, type ModelMetadata } from "@swarmvit/shared/model-weights";
 import { type ParameterTable, parameterTable } from "@swarmvit/shared/parameters";
-import { encodeAsHalves } from "@swarmvit/shared/published-weights";
 import type { StepRecord } from "@swarmvit/shared/run";
 import type { Node } from "@swarmvit/shared/tree";
 import type { VariantName } from "@swarmvit/shared/variants";
 import { averageGradient, clipGradient, gradientNorm } from "../core/average.ts";
 import { emaMomentum } from "../core/ema.ts";
-import type { CoreSnapshot, PublishedWeights, StepLog } from "../core/messages.ts";
+import type { CoreSnapshot, StepLog } from "../core/messages.ts";
 import { ADAMW_DEFAULTS, biasCorrections } from "../core/optimizer.ts";
 import {
   type CheckpointEntry,
@@ -30,6 +27,7 @@ import type { Disk } from "../storage/disk.ts";
 import { syncFile, writeFileDurably } from "../storage/durable-file.ts";
 import { openStepLog, readStepLog } from "../storage/step-log.ts";
 import { openNodeSums } from "./node-sums.ts";
+import { hashOf, type Published, publicationOf } from "./publication.ts";
 import { applyUpdate, decodeRecord, encodeRecord, type StepEntry } from "./step-update.ts";
 import { initialVectorState, type VectorState } from "./vector-state.ts";
 import { type UnitSize, verifyContribution } from "./verify-contribution.ts";
@@ -46,20 +44,6 @@ export interface VectorSetup {
   readonly logDirectory: string;
   /** `metrics.jsonl`, whose lines must last before a checkpoint takes their steps out of the replay. */
   readonly metricsPath?: string;
-}
-
-/** Vectors to be served: their hashes by meaning, and the bytes by hash. */
-export interface Published {
-  readonly weights: PublishedWeights;
-  readonly vectors: readonly { readonly sha256: string; readonly bytes: Uint8Array }[];
-  /** `weights.parameters` as the run's codec sends them, where that is not float32. */
-  readonly encoded?: EncodedWeights;
-}
-
-/** Halves, or the delta from the parameters published before, named by their hash. */
-export interface EncodedWeights {
-  readonly from?: string;
-  readonly bytes: Uint8Array;
 }
 
 export interface Commitment extends Published {
@@ -152,13 +136,9 @@ export function openVectorWork(
 
   /** `delta`: from the weights that were in force. */
   const publish = (delta?: Uint8Array): Published => {
-    const published = publishState(state());
-    const encoded =
-      setup.codec === "f16"
-        ? { bytes: encodeAsHalves(state().published) }
-        : delta && { bytes: delta, from: inForce };
+    const published = publicationOf(state(), setup.codec, inForce, delta);
     inForce = published.weights.parameters;
-    return { ...published, encoded };
+    return published;
   };
   const state = (): VectorState => {
     if (!current) throw new Error("there are no weights yet: initialize or restore comes first");
@@ -306,22 +286,6 @@ export function openVectorWork(
       ]);
     },
   };
-}
-
-/** Copies of what is served, so that the next step does not change them under a download. */
-function publishState(state: VectorState): Published {
-  const vectors = [state.published, state.statistics, state.emaWeights, state.emaStatistics].map(
-    (vector) => {
-      const bytes = bytesOf(vector.slice());
-      return { sha256: hashOf(bytes), bytes };
-    },
-  );
-  const [parameters, statistics, emaParameters, emaStatistics] = vectors.map((v) => v.sha256);
-  return { weights: { parameters, statistics, emaParameters, emaStatistics }, vectors };
-}
-
-function hashOf(vector: Uint8Array | Float32Array): string {
-  return createHash("sha256").update(vector).digest("hex");
 }
 
 /** What went wrong, in words; undefined when nothing did. Never rejects. */
