@@ -14,19 +14,32 @@ interface Host {
     readonly args: readonly string[];
     readonly stdin: { readonly readable: AsyncIterable<Uint8Array> };
     exit(): void;
+    readTextFile(path: string): Promise<string>;
   };
 }
 const { Deno } = globalThis as unknown as Host;
 
 const [name, json] = Deno.args;
 const unit = JSON.parse(json) as UnitSize;
+const before = await mostBytes();
 const begunAt = performance.now();
 const { round, ...hello } = await openRounds(await open(), unit, begunAt);
 console.log(JSON.stringify({ ...hello, profiles: name === "webgpu" }));
 for await (const chunk of Deno.stdin.readable)
   for (const line of new TextDecoder().decode(chunk).split("\n").filter(Boolean))
-    console.log(JSON.stringify(line === "profile" ? await profile() : await round()));
+    console.log(JSON.stringify(await answer(line)));
 Deno.exit();
+
+async function answer(line: string) {
+  if (line === "memory") return { before, most: await mostBytes() };
+  return line === "profile" ? profile() : round();
+}
+
+/** The most that this process has held, as Linux counts it. */
+async function mostBytes(): Promise<number> {
+  const status = await Deno.readTextFile("/proc/self/status");
+  return Number(/VmHWM:\s*(\d+)/.exec(status)?.[1]) * 1024;
+}
 
 async function profile() {
   return profileWebgpu(unit, await openDevice());

@@ -1,14 +1,14 @@
 /**
  * A peer in a process of its own. It writes one line `{"description", "firstMs"}` (and "counts", and
  * "profiles" if it can) when its first unit is done, and then, for every line "go" that it reads, the
- * milliseconds of one more unit; for "profile", where the time goes.
+ * milliseconds of one more unit; for "profile", where the time goes; for "memory", what it holds.
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Profile } from "@swarmvit/worker/bench/profile";
 import { NO_COUNTS, type UnitCounts } from "@swarmvit/worker/bench/unit";
-import { PeerMissing, type RunningPeer } from "./peer.ts";
+import { PeerMissing, type ProcessMemory, type RunningPeer } from "./peer.ts";
 
 interface Hello {
   readonly description: string;
@@ -63,7 +63,10 @@ export async function talkTo(child: ChildProcessWithoutNullStreams): Promise<Run
   return {
     ...{ description, firstMs, counts },
     round: async () => (await ask("go")) as number,
-    ...(profiles && { profile: async () => (await ask("profile")) as Profile }),
+    ...(profiles && {
+      profile: async () => (await ask("profile")) as Profile,
+      memory: async () => (await ask("memory")) as ProcessMemory,
+    }),
     async close() {
       child.stdin.end();
       await ended.catch(() => {});

@@ -21,6 +21,16 @@ export interface Peer {
 export interface RunningPeer extends Rounds {
   /** Where a unit's time goes, by kind of operation; own executors only. */
   profile?(): Promise<Profile>;
+  /** Memory of the process that computes, where it is one of its own. */
+  memory?(): Promise<ProcessMemory>;
+}
+
+/** Bytes that a process holds by what the system counts. */
+export interface ProcessMemory {
+  /** Before the executor was opened. */
+  readonly before: number;
+  /** At most, so far. */
+  readonly most: number;
 }
 
 /** The peer cannot be had here; the message says what to install or set. */
