@@ -3,12 +3,14 @@
 import type { Operation, ValueId } from "../graph.ts";
 import type { Width } from "./kernel.ts";
 import {
-  depthwiseDilatedKernel,
-  depthwiseDilatedWeightGradKernel,
   depthwiseKernel,
   depthwiseStridedInputGradKernel,
   depthwiseWeightGradKernel,
 } from "./kernels/depthwise.ts";
+import {
+  depthwiseDilatedKernel,
+  depthwiseDilatedWeightGradKernel,
+} from "./kernels/depthwise-dilated.ts";
 import { productKernel } from "./kernels/product.ts";
 import { weightGradKernel } from "./kernels/weight-grad.ts";
 import type { Lowering } from "./lowering.ts";
