@@ -8,6 +8,7 @@ import {
   int8Bytes,
   int8Parts,
   isExact,
+  sumFourInt8,
   sumInt8,
 } from "@swarmvit/shared/int8";
 import { type ParameterTable, parameterTable, type TensorSpec } from "@swarmvit/shared/parameters";
@@ -130,6 +131,16 @@ describe("int8", () => {
         const together = new Float32Array(table.parameterCount);
         sumInt8(table, bytes, other, together);
         expect(sameBits(together, apart)).toBe(true);
+        const rest = new Float32Array(table.parameterCount);
+        sumInt8(table, other, bytes, rest);
+        const four = new Float32Array(table.parameterCount);
+        sumFourInt8(table, [bytes, other, other, bytes], four);
+        expect(
+          sameBits(
+            four,
+            together.map((value, i) => Math.fround(value + rest[i])),
+          ),
+        ).toBe(true);
       }),
       { numRuns: 100 },
     );

@@ -23,6 +23,7 @@ import { meterTraffic } from "./server/traffic.ts";
 import { UNREAD_DEFAULTS } from "./server/unread-watch.ts";
 import { openUploads } from "./server/uploads.ts";
 import { openVolunteerSockets } from "./server/volunteer-sockets.ts";
+import { checkpointEvery } from "./storage/checkpoint-interval.ts";
 import { crashPoint } from "./storage/crash-point.ts";
 import { isVectorEffect, openVectorEffects } from "./vector-effects.ts";
 
@@ -317,7 +318,7 @@ function sessionOf(options: CoordinatorOptions, run: OpenRun): Session {
   return openSession({
     ...plan.session,
     unitBytes: options.unitBytes,
-    checkpointEvery: options.checkpointEvery,
+    checkpointEvery: options.checkpointEvery ?? checkpointEvery(plan.table),
     start: core ?? start.weights,
     fence: record.fence,
     tools: {

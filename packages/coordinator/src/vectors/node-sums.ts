@@ -1,10 +1,10 @@
 /**
  * The vectors of a step's nodes, and their sums along the tree. `int8` contributions stay encoded,
- * a quarter of the memory, until they are added; vectors that are used up are used again, since
- * fresh memory costs as much as the addition itself.
+ * a quarter of the memory, until four of them are added in one pass; vectors that are used up are used
+ * again, since fresh memory costs as much as the addition itself.
  */
 
-import { addInt8, decodeInt8, sumInt8 } from "@swarmvit/shared/int8";
+import { addInt8, decodeInt8, sumFourInt8, sumInt8 } from "@swarmvit/shared/int8";
 import type { ParameterTable } from "@swarmvit/shared/parameters";
 import { type Node, nodeKey } from "@swarmvit/shared/tree";
 import { addVectors } from "../core/average.ts";
@@ -29,6 +29,14 @@ export interface NodeSums {
   clear(): void;
 }
 
+/** What a node holds: a pair is the sum of two `int8` gradients that is still to be made. */
+type Held = NodeVectors["gradient"] | readonly [Uint8Array, Uint8Array];
+
+interface HeldVectors {
+  readonly gradient: Held;
+  readonly statistics: Float32Array;
+}
+
 /** Vectors kept for the next additions. */
 const SPARE = 4;
 
@@ -46,7 +54,7 @@ export function valuesOf(
 
 /** Opens an empty store for vectors of this table. */
 export function openNodeSums(table: ParameterTable): NodeSums {
-  const steps = new Map<number, Map<string, NodeVectors>>();
+  const steps = new Map<number, Map<string, HeldVectors>>();
   const spare: Float32Array[] = [];
 
   const nodesOf = (step: number) => {
@@ -57,7 +65,7 @@ export function openNodeSums(table: ParameterTable): NodeSums {
     }
     return nodes;
   };
-  const use = (step: number, node: Node): NodeVectors => {
+  const use = (step: number, node: Node): HeldVectors => {
     const nodes = nodesOf(step);
     const vectors = nodes.get(nodeKey(node));
     if (!vectors) throw new Error(`node ${nodeKey(node)} of step ${step} is not filled`);
@@ -65,23 +73,30 @@ export function openNodeSums(table: ParameterTable): NodeSums {
     return vectors;
   };
   const fresh = () => spare.pop() ?? new Float32Array(table.parameterCount);
-  const decoded = (gradient: NodeVectors["gradient"]) => valuesOf(table, gradient, fresh);
+  const decoded = (gradient: Held): Float32Array => {
+    if (!isPair(gradient)) return valuesOf(table, gradient, fresh);
+    const sum = fresh();
+    sumInt8(table, gradient[0], gradient[1], sum);
+    return sum;
+  };
   const recycle = (gradient: Float32Array) => {
     // A view of a frame would hold the whole frame.
     const isWhole = gradient.byteLength === gradient.buffer.byteLength;
     if (isWhole && spare.length < SPARE) spare.push(gradient);
   };
-  const sumOf = (left: NodeVectors["gradient"], right: NodeVectors["gradient"]): Float32Array => {
-    if (left instanceof Uint8Array && right instanceof Uint8Array) {
+  const sumOf = (left: Held, right: Held): Held => {
+    if (left instanceof Uint8Array && right instanceof Uint8Array) return [left, right];
+    if (isPair(left) && isPair(right)) {
       const sum = fresh();
-      sumInt8(table, left, right, sum);
+      sumFourInt8(table, [...left, ...right], sum);
       return sum;
     }
     const sum = decoded(left);
     if (right instanceof Uint8Array) addInt8(table, right, sum);
     else {
-      addVectors(sum, sum, right);
-      recycle(right);
+      const other = decoded(right);
+      addVectors(sum, sum, other);
+      recycle(other);
     }
     return sum;
   };
@@ -104,4 +119,8 @@ export function openNodeSums(table: ParameterTable): NodeSums {
     forget: (step) => void steps.delete(step),
     clear: () => steps.clear(),
   };
+}
+
+function isPair(gradient: Held): gradient is readonly [Uint8Array, Uint8Array] {
+  return Array.isArray(gradient);
 }
