@@ -4,12 +4,24 @@ import { runSwarm } from "@swarmvit/coordinator/simulate/swarm";
 import { wildSwarm } from "@swarmvit/coordinator/simulate/wild";
 
 const STEPS = 200;
+/** 1,000 seeds in four files, which run beside each other. */
+const SHARD = 250;
+
+/** Runs a quarter of the seeds, from 1 on. */
+export function runShard(shard: number): Record<string, number> {
+  return runSeeds(1 + (shard - 1) * SHARD, SHARD);
+}
+
+/** The command that runs a seed's swarm again. */
+export function replayOf(seed: number, steps: number): string {
+  return `npx swarmvit simulate --scenario wild --seed ${seed} --steps ${steps}`;
+}
 
 /** Runs the seeds [first, first + count); returns how often they met what they are for. */
 export function runSeeds(first: number, count: number): Record<string, number> {
   const met = { crashes: 0, expired: 0, refused: 0, abandoned: 0, returned: 0, reissued: 0 };
   for (let seed = first; seed < first + count; seed++) {
-    const replay = `npx swarmvit simulate --scenario wild --seed ${seed} --steps ${STEPS}`;
+    const replay = replayOf(seed, STEPS);
     let outcome: ReturnType<typeof runSwarm>;
     try {
       outcome = runSwarm(wildSwarm(seed, STEPS));

@@ -1,6 +1,6 @@
 /** `swarmvit simulate`: how a run would go with so many volunteers of this mix and this churn. */
 
-import { type ScenarioName, scenarioSwarm } from "../simulate/scenarios.ts";
+import { boundOf, type ScenarioName, scenarioSwarm } from "../simulate/scenarios.ts";
 import { runSwarm, type SwarmConfig, type SwarmOutcome } from "../simulate/swarm.ts";
 import { wildSwarm } from "../simulate/wild.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -42,9 +42,10 @@ function tellProgress(steps: number): (done: number) => void {
 }
 
 function summaryOf(options: SimulateOptions, swarm: SwarmConfig, outcome: SwarmOutcome) {
+  const { scenario } = options;
   const { efficiency, steps, virtualMs, reissued, bytesUp, bytesDown, busy } = outcome;
   return {
-    scenario: options.scenario,
+    scenario,
     workers: swarm.devices.length,
     seed: options.seed,
     efficiency,
@@ -54,11 +55,30 @@ function summaryOf(options: SimulateOptions, swarm: SwarmConfig, outcome: SwarmO
     stepsPerMinute: outcome.stepsPerMinute,
     imagesPerSecond: outcome.imagesPerSecond,
     leases: outcome.leases,
+    steady: outcome.steady,
+    bound: scenario === "wild" ? undefined : boundOf({ ...options, scenario }),
+    coreMsPerStep: scenario === "wild" ? undefined : outcome.coreMs / Math.max(1, steps),
+    /** Names the weights at the end: the same again for the same seed. */
+    weights: outcome.weights,
     reissued,
     bytesUp,
     bytesDown,
     busy,
   };
+}
+
+/** What is reached once everybody is measured, and what these lines allow at most. */
+function steadyRows({ steady, bound }: ReturnType<typeof summaryOf>): [string, string][] {
+  const words = (at: { efficiency: number; stepsPerMinute: number }) =>
+    `${(100 * at.efficiency).toFixed(1)} %, ${at.stepsPerMinute.toFixed(1)} steps a minute`;
+  const rows: [string, string][] = [];
+  if (steady) rows.push(["once measured", words(steady)]);
+  if (bound) {
+    const wireMs = bound.upMs + bound.downMs + bound.latencyMs;
+    const why = `${bound.computeMs.toFixed(0)} ms of computing and ${wireMs.toFixed(0)} ms of wire a step`;
+    rows.push(["at most", `${words(bound)}: ${why}; more units a step raise it`]);
+  }
+  return rows;
 }
 
 function tableOf(summary: ReturnType<typeof summaryOf>, outcome: SwarmOutcome): string {
@@ -70,6 +90,7 @@ function tableOf(summary: ReturnType<typeof summaryOf>, outcome: SwarmOutcome): 
     ["steps a minute", summary.stepsPerMinute.toFixed(1)],
     ["images a second", summary.imagesPerSecond.toFixed(1)],
     ["efficiency", percent(summary.efficiency)],
+    ...steadyRows(summary),
     ...Object.entries(summary.busy).map(([name, share]): [string, string] => [
       `busy ${name}`,
       percent(share),

@@ -26,7 +26,8 @@ export function issueLeases(state: SessionState, work: Work): void {
   state.asking.clear();
   state.askAll = false;
   if (work.free.count > 0) issueFree(state, work, asking);
-  if (work.free.count === 0 || state.book.late().size > 0)
+  const mayGiveTwice = state.options.split !== "equal";
+  if (mayGiveTwice && (work.free.count === 0 || state.book.late().size > 0))
     backUp(state, work, asking, (volunteer, node) => suits(state, work, volunteer, node));
 }
 
@@ -131,6 +132,7 @@ function issueFree(state: SessionState, work: Work, asked: readonly Volunteer[])
 /** True when the shares must be made anew now; sets the time for later where somebody waits for it. */
 function isReshareDue(state: SessionState, asking: readonly Volunteer[]): boolean {
   const { sharedAt, sharesEndAt, now } = state;
+  if (state.options.split === "equal") return state.sharesStale;
   if (state.sharesStale || (state.reshareAt !== undefined && state.reshareAt <= now)) return true;
   const isIdle = (at: Volunteer) => at.share.length === 0 && state.book.backlogOf(at.id).held === 0;
   if (!asking.some((at) => at.restUntil <= now && isIdle(at))) return false;
@@ -157,6 +159,11 @@ function reshare(state: SessionState, work: Work): void {
     if (volunteer.restUntil > now || state.barred.has(volunteer)) continue;
     if (!isPromising(volunteer)) {
       if (held === 0) volunteer.share = [0];
+      continue;
+    }
+    if (state.options.split === "equal") {
+      measured.push(volunteer);
+      workers.push({ waitMs: 0, unitMs: 1, uploadMs: 0 });
       continue;
     }
     if (!isMeasured(volunteer.pace)) {

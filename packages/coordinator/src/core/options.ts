@@ -8,6 +8,8 @@ import type { Schedule } from "@swarmvit/shared/schedule";
 import type { CoreSnapshot, CoreTools, PublishedWeights } from "./messages.ts";
 
 export interface SessionOptions {
+  /** `equal`: everybody is given as many units, whatever its speed, and nothing twice; only to compare with. */
+  readonly split?: "equal";
   /** Told to every volunteer; its id, codec and names are used here too. */
   readonly run: RunInfo;
   readonly planner: Planner;

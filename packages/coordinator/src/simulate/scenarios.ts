@@ -40,9 +40,25 @@ export interface ScenarioOptions {
   /** Units of a step; 8 a volunteer unless told. */
   readonly units?: number;
   readonly classes: number;
+  /** Everybody computes as many units, to compare with. */
+  readonly split?: "equal";
+}
+
+/** The most that a synchronous step allows on these lines: whoever computed last sends, and all fetch. */
+export interface Bound {
+  /** What the step's units take the whole swarm, and one contribution up, one delta down, and the words between. */
+  readonly computeMs: number;
+  readonly upMs: number;
+  readonly downMs: number;
+  readonly latencyMs: number;
+  /** Computing over the whole step. */
+  readonly efficiency: number;
+  readonly stepsPerMinute: number;
 }
 
 const UNITS_A_VOLUNTEER = 8;
+/** Frame, lease, request, weights: each crosses the line once. */
+const CROSSINGS = 4;
 /** A unit holds this many images of 256x256, or fewer larger ones. */
 const UNIT_SIZE = 8;
 const VARIANT = "xxs";
@@ -90,7 +106,7 @@ export function scenarioSwarm(options: ScenarioOptions): SwarmConfig {
         augment: { cropScale: [0.5, 1], cropRatio: [0.75, 1.33], flip: true, evalResize: 1 },
         sizes,
       },
-      planner,
+      ...{ planner, split: options.split },
       schedule: {
         ...{ lr: 0.002, minLr: 0.00002, warmupLr: 0.0001, warmupSamples: 20 },
         ...{ totalSamples: planner.totalSamples, granularity: "sample" },
@@ -103,6 +119,26 @@ export function scenarioSwarm(options: ScenarioOptions): SwarmConfig {
     chunkBytes: Number.MAX_SAFE_INTEGER,
     weightsBytes: 4 * table.parameterCount,
     deltaBytes: delta,
+  };
+}
+
+/** What no assignment of a scenario's units could surpass, as long as nobody comes or goes. */
+export function boundOf(options: ScenarioOptions): Bound {
+  const { workers, speeds, classes } = options;
+  const { upMegabits, downMegabits, latencyMs: oneWayMs, unitMs } = SCENARIOS[options.scenario];
+  const units = options.units ?? UNITS_A_VOLUNTEER * workers;
+  let power = 0;
+  for (let i = 0; i < workers; i++) power += speeds[i % speeds.length];
+  const table = parameterTable(VARIANT, classes);
+  const computeMs = (units * unitMs) / power;
+  const upMs = frameBytes("gradient", "int8", table) / megabits(upMegabits);
+  const downMs = encodedGradientBytes("int8", table) / megabits(downMegabits);
+  const latencyMs = CROSSINGS * oneWayMs;
+  const stepMs = computeMs + upMs + downMs + latencyMs;
+  const efficiency = computeMs / stepMs;
+  return {
+    ...{ computeMs, upMs, downMs, latencyMs },
+    ...{ efficiency, stepsPerMinute: 60_000 / stepMs },
   };
 }
 

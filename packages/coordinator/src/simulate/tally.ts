@@ -3,17 +3,27 @@
 import type { Clock } from "./clock.ts";
 import type { SimulatedVolunteer } from "./volunteer.ts";
 
-export interface Tally {
-  readonly bytesUp: number;
-  readonly bytesDown: number;
-  /** Committed images a second, from the first lease to the last commit. */
-  readonly imagesPerSecond: number;
+/** How much of the swarm's power was used, and how fast that was. */
+export interface Yield {
   /** Committed work over what the volunteers that were there could have computed. */
   readonly efficiency: number;
   readonly stepsPerMinute: number;
   /** Computing over presence, by the devices' names. */
   readonly busy: Readonly<Record<string, number>>;
 }
+
+/** From the first lease to the last commit. */
+export interface Tally extends Yield {
+  /** The same without the first steps, in which everybody is measured; absent of a run that has no more. */
+  readonly steady?: Yield;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  /** Committed images a second. */
+  readonly imagesPerSecond: number;
+}
+
+/** The first one measures everybody; in the second one newcomers still fetch all of the weights. */
+const LEARNING_STEPS = 2;
 
 export interface OpenTally {
   up(bytes: number): void;
@@ -26,11 +36,25 @@ export interface OpenTally {
   result(): Tally;
 }
 
+interface ClassTime {
+  busyMs: number;
+  presentMs: number;
+}
+
+interface Snapshot {
+  readonly at: number;
+  readonly steps: number;
+  readonly cost: number;
+  readonly capacity: number;
+  readonly classes: ReadonlyMap<string, ClassTime>;
+}
+
 /** Opens the figures; they count from the first lease on. */
 export function openTally(clock: Clock): OpenTally {
   const present = new Map<SimulatedVolunteer, { since: number; busyMs: number }>();
-  const classes = new Map<string, { busyMs: number; presentMs: number }>();
+  const classes = new Map<string, ClassTime>();
   let startedAt: number | undefined;
+  let learnt: Snapshot | undefined;
   let endedAt = 0;
   let [bytesUp, bytesDown, images, cost, steps] = [0, 0, 0, 0, 0];
   /** Pixels that could have been computed by those who are gone. */
@@ -48,6 +72,26 @@ export function openTally(clock: Clock): OpenTally {
     classes.set(name, of);
     at.since = until;
     at.busyMs = volunteer.busyMs;
+  };
+
+  const snapshot = (): Snapshot => {
+    for (const volunteer of present.keys()) close(volunteer, endedAt);
+    const copies = [...classes].map(([name, of]) => [name, { ...of }] as const);
+    return { at: endedAt, steps, cost, capacity, classes: new Map(copies) };
+  };
+  const yieldOf = (to: Snapshot, from?: Snapshot): Yield => {
+    const ms = Math.max(1, to.at - (from?.at ?? startedAt ?? to.at));
+    const could = to.capacity - (from?.capacity ?? 0);
+    const busyOf = (name: string, of: ClassTime) => {
+      const before = from?.classes.get(name);
+      const presentMs = of.presentMs - (before?.presentMs ?? 0);
+      return presentMs > 0 ? Math.min(1, (of.busyMs - (before?.busyMs ?? 0)) / presentMs) : 0;
+    };
+    return {
+      efficiency: could > 0 ? (to.cost - (from?.cost ?? 0)) / could : 0,
+      stepsPerMinute: (60_000 * (to.steps - (from?.steps ?? 0))) / ms,
+      busy: Object.fromEntries([...to.classes].map(([name, of]) => [name, busyOf(name, of)])),
+    };
   };
 
   return {
@@ -72,21 +116,15 @@ export function openTally(clock: Clock): OpenTally {
       cost += pixels;
       steps++;
       endedAt = clock.now;
+      if (steps === LEARNING_STEPS) learnt = snapshot();
     },
     result() {
-      for (const volunteer of present.keys()) close(volunteer, endedAt);
-      const seconds = Math.max(0.001, (endedAt - (startedAt ?? endedAt)) / 1000);
+      const now = snapshot();
+      const all = yieldOf(now);
+      const seconds = Math.max(0.001, (now.at - (startedAt ?? now.at)) / 1000);
       return {
-        ...{ bytesUp, bytesDown },
-        imagesPerSecond: images / seconds,
-        efficiency: capacity > 0 ? cost / capacity : 0,
-        stepsPerMinute: (60 * steps) / seconds,
-        busy: Object.fromEntries(
-          [...classes].map(([name, { busyMs, presentMs }]) => [
-            name,
-            presentMs > 0 ? Math.min(1, busyMs / presentMs) : 0,
-          ]),
-        ),
+        ...{ bytesUp, bytesDown, imagesPerSecond: images / seconds, ...all },
+        steady: learnt && now.steps > learnt.steps ? yieldOf(now, learnt) : undefined,
       };
     },
   };
