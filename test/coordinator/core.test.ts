@@ -6,6 +6,7 @@ import { TINY_PLAN } from "@swarmvit/coordinator/simulate/tiny-run";
 import { wildSwarm } from "@swarmvit/coordinator/simulate/wild";
 import { openPlanner } from "@swarmvit/shared/planner";
 import { PROTOCOL_VERSION } from "@swarmvit/shared/protocol";
+import { unitRange } from "@swarmvit/shared/tree";
 import { describe, expect, test } from "vitest";
 import { answerOf, deskOptions, openDesk } from "./core-desk.ts";
 
@@ -61,6 +62,28 @@ describe("leases", () => {
     expect(levels()).toEqual([0]);
     desk.work(() => desk.of("commit").length === 2);
     expect(Math.max(...levels())).toBe(3);
+  });
+
+  test("a lease names the shards of the next step's units at its place", () => {
+    const desk = openDesk(4);
+    desk.join();
+    desk.work(() => desk.of("finished").length > 0);
+    const planner = openPlanner({ ...TINY_PLAN, unitCount: 4, epochs: 1 });
+    let last = 0;
+    for (const { lease } of desk.of("lease")) {
+      if (lease.kind !== "gradient") continue;
+      const next = planner.planStep(lease.step + 1);
+      if (!next) last++;
+      const { first, end } = unitRange(lease, 4);
+      const wanted = next?.units.slice(first, end).flatMap(({ samples }) => samples) ?? [];
+      const named = lease.ahead ?? [];
+      const holds = (sample: number) =>
+        named.some((shard) => sample >= shard.first && sample < shard.first + shard.count);
+      expect(wanted.every(holds)).toBe(true);
+      expect(named.length).toBeLessThanOrEqual(2 * (end - first));
+      if (!next) expect(named).toEqual([]);
+    }
+    expect(last).toBeGreaterThan(0);
   });
 
   test("a node that was filled is refused to whoever comes later, a copy too", () => {

@@ -188,7 +188,7 @@ describe("a run from start to model", () => {
       ...["--codec", "int8"],
     );
     expect(changed.code).toBe(2);
-    expect(changed.output).toContain("--lr: 0.002 → 0.5");
+    expect(changed.output).toContain("--lr: 0.003 → 0.5");
     expect(changed.output).toContain('--codec: "f32" → "int8"');
   });
 

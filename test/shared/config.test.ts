@@ -9,7 +9,7 @@ describe("the run configuration", () => {
       model: "mobilevit_xxs",
       imgSize: 64,
       scales: "48:80:5:8",
-      lr: 0.002,
+      lr: 0.003,
     });
     expect(effective({ recipe: "paper", lr: 0.001 })).toMatchObject({
       imgSize: 256,

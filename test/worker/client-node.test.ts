@@ -20,6 +20,7 @@ import {
 
 const table = parameterTable("xxs", 2);
 let shard: Uint8Array;
+let nextShard: Uint8Array;
 let open: FakeCoordinator | undefined;
 
 beforeAll(async () => {
@@ -35,6 +36,7 @@ beforeAll(async () => {
     { bytes: broken, label: 0 },
     { bytes: samples[3], label: 1 },
   ]);
+  nextShard = encodeShard([{ bytes: samples[0], label: 1 }]);
 });
 
 afterEach(() => open?.close());
@@ -60,8 +62,10 @@ test("computes a gradient and an evaluation, sends exact frames, and ends with t
     onMessage(coordinator, socket, event) {
       if (event === "want") {
         const { statistics, ...files } = publishAll(coordinator);
+        const sha256 = coordinator.publish(nextShard);
+        const ahead = [{ sha256, first: 4, count: 1, bytes: nextShard.length }];
         leases.push(
-          tinyLease({ lease: 1, ...files }),
+          tinyLease({ lease: 1, ...files, ahead }),
           tinyLease({ lease: 2, ...files, kind: "evaluation", statistics, level: 0, index: 1 }),
         );
         for (const lease of leases) socket.emit("lease", lease);
@@ -88,6 +92,8 @@ test("computes a gradient and an evaluation, sends exact frames, and ends with t
   expect(open.wants[0]).toEqual({ leases: 2 });
   expect(lines.some((line) => line.includes("a-token"))).toBe(false);
   expect(open.requests.some((path) => path.includes("a-token"))).toBe(false);
+  const [ahead] = leases[0].ahead ?? [];
+  expect(open.requests).toContain(`/shards/${ahead.sha256}`); // though no lease needed it yet
   const gradient = decodeFrame(open.frames.get(1)!, { ...leases[0], run: tinyRun.id }, table);
   expect(gradient.report.loss).toBeGreaterThan(0);
   expect(gradient.gradient.some((g) => g !== 0)).toBe(true);
