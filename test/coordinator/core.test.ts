@@ -400,6 +400,17 @@ describe("whose fault it is", () => {
 });
 
 describe("evaluation", () => {
+  test("an evaluation that a restart broke off begins anew behind a step, so that each life makes one", () => {
+    const first = openDesk(4, { evalEvery: 1 });
+    first.join();
+    first.work(() => first.of("lease").some(({ lease }) => lease.kind === "evaluation"));
+    const second = openDesk(4, { evalEvery: 1, start: first.session.snapshot(), fence: 2 });
+    second.join();
+    expect(second.of("lease").map(({ lease }) => lease.kind)).toEqual(["gradient"]);
+    second.work(() => second.session.state(second.now).evaluation !== undefined);
+    expect(second.session.state(second.now).evaluation?.step).toBe(2);
+  });
+
   test("one unit in ten goes to two volunteers, and a disagreement is recorded", () => {
     const desk = openDesk(2, { evalEvery: 2 });
     const a = desk.join(4);

@@ -4,8 +4,8 @@ import { runSwarm } from "@swarmvit/coordinator/simulate/swarm";
 import { wildSwarm } from "@swarmvit/coordinator/simulate/wild";
 
 const STEPS = 200;
-/** 400 seeds in four files, which run beside each other; bench/seeds.ts runs as many as are asked for. */
-const SHARD = 100;
+/** 1,000 seeds in four files, which run beside each other; bench/seeds.ts runs as many as are asked for. */
+const SHARD = 250;
 
 /** Runs a quarter of the seeds, from 1 on. */
 export function runShard(shard: number): Record<string, number> {

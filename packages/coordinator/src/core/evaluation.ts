@@ -9,9 +9,12 @@ const LOSS_TOLERANCE = 1e-3;
 
 /** True when the weights now in force are to be evaluated before the next step. */
 export function isEvaluationDue(state: SessionState): boolean {
-  const { options, step, evaluatedAt, totalSteps } = state;
+  const { options, step, startedWith, evaluatedAt, totalSteps } = state;
   if (options.validation.shards.length === 0 || step <= evaluatedAt) return false;
   if (step >= totalSteps) return true;
+  // An evaluation begins anew after a restart: a coordinator that is killed more often than one takes
+  // must still make steps.
+  if (step === startedWith) return false;
   const { evalEvery } = options;
   const period = (at: number) => (evalEvery ? Math.floor(at / evalEvery) : epochAt(state, at));
   return period(step) > period(evaluatedAt);

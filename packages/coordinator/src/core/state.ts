@@ -27,6 +27,8 @@ export interface SessionState {
   readonly struckValidation: Set<number>;
   best?: { step: number; top1: number };
   evaluatedAt: number;
+  /** Commits that this life of the coordinator began with. */
+  readonly startedWith: number;
   /** Samples of the plan that are behind the committed steps. */
   cursor: number;
   readonly losses: LossWindow;
@@ -123,6 +125,7 @@ export function openState(options: SessionOptions): SessionState {
     struck: new Set(snapshot?.struck),
     struckValidation: new Set(snapshot?.struckValidation),
     best: bestOf(snapshot?.best, evaluations),
+    startedWith: step,
     evaluatedAt: Math.max(snapshot?.evaluatedAt ?? 0, evaluations.at(-1)?.step ?? 0),
     cursor: planner.planStep(step)?.cursor ?? planner.totalSamples,
     losses: openLosses(lossesOf(options.history ?? [])),

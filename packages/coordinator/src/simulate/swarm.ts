@@ -282,6 +282,8 @@ export function runSwarm(config: SwarmConfig): SwarmOutcome {
       mustCommitBy = undefined;
     }
     if (bounded || areFaultsOn() || clock.now <= faultsEndAt || !life) return;
+    // While an evaluation is under way no step is open yet.
+    if (life.session.state(clock.now).open?.kind !== "gradient") return;
     bounded = true;
     const fit = [...volunteers].filter((at) => at.fit);
     if (fit.length === 0) return;
