@@ -4,8 +4,8 @@ import type { CoreEvent, Effect } from "@swarmvit/coordinator/core/messages";
 import type { SessionOptions } from "@swarmvit/coordinator/core/options";
 import { openSession, type Session } from "@swarmvit/coordinator/core/session";
 import { toyMac } from "@swarmvit/coordinator/simulate/chance";
+import { initialState, namesOf } from "@swarmvit/coordinator/simulate/state";
 import { tinySession } from "@swarmvit/coordinator/simulate/tiny-run";
-import { initialState, namesOf } from "@swarmvit/coordinator/simulate/vectors";
 import type { Report } from "@swarmvit/shared/frame";
 import { type Lease, PROTOCOL_VERSION } from "@swarmvit/shared/protocol";
 
@@ -27,6 +27,15 @@ export interface Desk {
   of<T extends Effect["type"]>(type: T): Extract<Effect, { type: T }>[];
 }
 
+/** What joins at a desk. */
+export const DEVICE = {
+  executor: "wasm" as const,
+  description: "desk",
+  deterministic: true,
+  software: false,
+  platform: "test",
+  memoryBytes: 0,
+};
 const REPORT: Report = { loss: 2, top1: 1, top5: 2, computeMs: 1 };
 
 /** Options of a run of one epoch that starts anew. */
@@ -67,14 +76,7 @@ export function openDesk(units = 4, more: Partial<SessionOptions> = {}): Desk {
     },
     join(want = 1, memoryBytes = 0) {
       const request = requests++;
-      const device = {
-        executor: "wasm" as const,
-        description: "desk",
-        deterministic: true,
-        software: false,
-        platform: "test",
-        memoryBytes,
-      };
+      const device = { ...DEVICE, memoryBytes };
       const hello = { protocol: PROTOCOL_VERSION, build: "test", device };
       desk.send({ type: "hello", request, hello });
       const answer = desk.of("answer").find((effect) => effect.request === request);

@@ -1,7 +1,8 @@
 /** `swarmvit simulate`: how a run would go with so many volunteers of this mix and this churn. */
 
 import { boundOf, type ScenarioName, scenarioSwarm } from "../simulate/scenarios.ts";
-import { runSwarm, type SwarmConfig, type SwarmOutcome } from "../simulate/swarm.ts";
+import { runSwarm, type SwarmOutcome } from "../simulate/swarm.ts";
+import type { SwarmConfig } from "../simulate/swarm-config.ts";
 import { wildSwarm } from "../simulate/wild.ts";
 import { EXIT } from "./exit-codes.ts";
 

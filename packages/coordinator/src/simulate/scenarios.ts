@@ -5,11 +5,11 @@ import { frameBytes } from "@swarmvit/shared/frame";
 import { type SizeTuple, sizeTable } from "@swarmvit/shared/multiscale";
 import { parameterTable } from "@swarmvit/shared/parameters";
 import { openPlanner } from "@swarmvit/shared/planner";
+import type { DeviceModel } from "./device.ts";
 import { NO_FAULTS } from "./faults.ts";
 import { megabits } from "./link.ts";
-import type { SwarmConfig } from "./swarm.ts";
+import type { SwarmConfig } from "./swarm-config.ts";
 import { RUN_ID } from "./tiny-run.ts";
-import type { DeviceModel } from "./volunteer.ts";
 
 export interface Scenario {
   readonly upMegabits: number;

@@ -4,8 +4,8 @@ import { openPlanner, type PlanConfig, type Planner } from "@swarmvit/shared/pla
 import { learningRate } from "@swarmvit/shared/schedule";
 import { rootOf } from "@swarmvit/shared/tree";
 import type { SessionOptions } from "../core/options.ts";
+import { applyStep, initialState, namesOf } from "./state.ts";
 import { computeNode, TINY_TABLE } from "./tiny-model.ts";
-import { applyStep, initialState, namesOf } from "./vectors.ts";
 
 export const RUN_ID = "00112233aabbccdd";
 

@@ -5,22 +5,18 @@
  */
 
 import type { Codec } from "@swarmvit/shared/codec";
-import { allFinite } from "@swarmvit/shared/finite";
 import { FrameError, type FrameId, type Report } from "@swarmvit/shared/frame";
-import { hash32 } from "@swarmvit/shared/random";
 import { type Node, nodeKey, unitRange } from "@swarmvit/shared/tree";
-import { addVectors, averageGradient, gradientNorm } from "../core/average.ts";
-import { emaMomentum } from "../core/ema.ts";
-import type { CoreEvent, CoreSnapshot, Effect, PublishedWeights } from "../core/messages.ts";
-import { ADAMW_DEFAULTS, biasCorrections } from "../core/optimizer.ts";
+import { addVectors } from "../core/average.ts";
+import type { CoreEvent, Effect, PublishedWeights } from "../core/messages.ts";
 import type { Uploads } from "../server/uploads.ts";
 import { valuesOf } from "../vectors/node-sums.ts";
-import { applyUpdate } from "../vectors/step-update.ts";
-import { initialVectorState, type VectorState } from "../vectors/vector-state.ts";
 import { verifyContribution } from "../vectors/verify-contribution.ts";
 import type { Chance } from "./chance.ts";
 import type { Clock } from "./clock.ts";
-import { TINY_STATISTICS, TINY_TABLE, TINY_WEIGHTS } from "./tiny-model.ts";
+import type { SimulatedDisk } from "./disk.ts";
+import { type Arithmetic, applyStep, copyState, namesOf } from "./state.ts";
+import { TINY_TABLE } from "./tiny-model.ts";
 
 /** Milliseconds that the shell takes, on average. */
 export interface ShellCosts {
@@ -29,9 +25,6 @@ export interface ShellCosts {
   readonly commitMs: number;
   readonly checkpointMs: number;
 }
-
-/** How a simulation does its arithmetic: `tiny` computes, `counted` only counts. */
-export type Arithmetic = "tiny" | "counted";
 
 export interface VectorsContext {
   readonly clock: Clock;
@@ -44,22 +37,6 @@ export interface VectorsContext {
   readonly unitCount: number;
   answer(event: CoreEvent): void;
   readonly disk: SimulatedDisk;
-}
-
-/** What a restart finds. */
-export interface Stored {
-  readonly core?: CoreSnapshot;
-  readonly state: VectorState;
-}
-
-/** Storage that outlives the coordinator. What was being written when it ended is lost. */
-export interface SimulatedDisk {
-  isFull(): boolean;
-  append(core: CoreSnapshot, state: VectorState): void;
-  checkpoint(core: CoreSnapshot, state: VectorState): void;
-  newest(): Stored;
-  /** The newest checkpoint older than this many steps, and from now on the newest of all. */
-  before(step: number): Stored;
 }
 
 export interface SimulatedVectors {
@@ -82,63 +59,8 @@ interface Sum {
 }
 
 const NOTHING = new Float32Array(0);
-const OPTIMIZER = { ...ADAMW_DEFAULTS, weightDecay: 0.05 };
 const KEPT_PUBLISHED = 3;
 const DISK_FULL = "no space left on device";
-
-/** The state before any step. */
-export function initialState(arithmetic: Arithmetic, codec: Codec): VectorState {
-  if (arithmetic === "tiny")
-    return initialVectorState(TINY_TABLE, codec, TINY_WEIGHTS, TINY_STATISTICS);
-  const [weights, published, firstMoment, secondMoment, emaWeights] = Array(5).fill(NOTHING);
-  const [statistics, emaStatistics] = [NOTHING, NOTHING];
-  return {
-    ...{ weights, published, firstMoment, secondMoment, emaWeights },
-    ...{ statistics, emaStatistics, steps: 0 },
-  };
-}
-
-export function copyState(state: VectorState): VectorState {
-  return {
-    weights: state.weights.slice(),
-    published: state.published.slice(),
-    firstMoment: state.firstMoment.slice(),
-    secondMoment: state.secondMoment.slice(),
-    emaWeights: state.emaWeights.slice(),
-    statistics: state.statistics.slice(),
-    emaStatistics: state.emaStatistics.slice(),
-    steps: state.steps,
-  };
-}
-
-/** Names of the four published vectors. */
-export function namesOf(state: VectorState): PublishedWeights {
-  return {
-    parameters: nameOf(state.published, state.steps, "p"),
-    statistics: nameOf(state.statistics, state.steps, "s"),
-    emaParameters: nameOf(state.emaWeights, state.steps, "e"),
-    emaStatistics: nameOf(state.emaStatistics, state.steps, "t"),
-  };
-}
-
-/** One optimizer step on a sum over N samples, as the shell does it; false where it would overflow. */
-export function applyStep(
-  state: VectorState,
-  codec: Codec,
-  { gradient, statistics }: { gradient: Float32Array; statistics: Float32Array },
-  samples: number,
-  lr: number,
-): { readonly gradNorm: number; readonly finite: boolean } {
-  averageGradient(gradient, samples);
-  const gradNorm = gradientNorm(gradient);
-  if (!(gradNorm < 1e19) || !allFinite(statistics)) return { gradNorm, finite: false };
-  const t = state.steps + 1;
-  const scalars = { samples, lr, emaMomentum: emaMomentum(t, "small") };
-  const update = { gradient, statistics, ...scalars, ...biasCorrections(OPTIMIZER, t) };
-  if (gradient.length > 0) applyUpdate(state, TINY_TABLE, codec, OPTIMIZER, update);
-  else state.steps = t;
-  return { gradNorm, finite: true };
-}
 
 /** Opens the vectors of one life of a coordinator. Work is done in turn; answers take a while. */
 export function openSimulatedVectors(context: VectorsContext): SimulatedVectors {
@@ -303,18 +225,4 @@ export function openSimulatedVectors(context: VectorsContext): SimulatedVectors 
       }
     },
   };
-}
-
-function nameOf(vector: Float32Array, step: number, kind: string): string {
-  let a = 0x811c9dc5 ^ step;
-  let b = 0x9e3779b9;
-  const bits = new Uint32Array(vector.buffer, vector.byteOffset, vector.length);
-  for (let i = 0; i < bits.length; i++) {
-    a = Math.imul(a ^ bits[i], 0x01000193);
-    a ^= a >>> 15;
-    b = Math.imul(b ^ (bits[i] + i), 0x85ebca6b);
-    b ^= b >>> 13;
-  }
-  const hex = (value: number) => hash32(value, 0).toString(16).padStart(8, "0");
-  return `${hex(a)}${hex(b)}${kind}`;
 }

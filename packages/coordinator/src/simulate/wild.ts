@@ -3,11 +3,11 @@
 import { CODECS, type Codec } from "@swarmvit/shared/codec";
 import { frameBytes } from "@swarmvit/shared/frame";
 import { openChance } from "./chance.ts";
+import type { DeviceModel } from "./device.ts";
 import { type Faults, NO_FAULTS } from "./faults.ts";
-import type { SwarmConfig } from "./swarm.ts";
+import type { SwarmConfig } from "./swarm-config.ts";
 import { TINY_TABLE } from "./tiny-model.ts";
 import { referenceRun, tinySession } from "./tiny-run.ts";
-import type { DeviceModel } from "./volunteer.ts";
 
 const EPOCHS = 60;
 const MOST_UNITS = 9;
