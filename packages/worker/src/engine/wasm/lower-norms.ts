@@ -30,12 +30,12 @@ export function lowerNorm(o: NormOperation, lowering: Lowering): void {
       const [r, c] = [rows(o.x), channels(o.x)];
       const block = normRows(r, c);
       const chunks = Math.ceil(r / block);
-      const [places] = parts(chunks * 2 * c);
+      const [places] = parts(chunks * 3 * c);
       const results = [at(o.mean), at(o.variance), at(o.rstd)];
       const affine = [at(o.gamma), at(o.beta)];
       command("batchNormSums", chunks, at(o.x), places, r, c, block);
       const tasks = Math.ceil(c / 16);
-      command("batchNormFinish", tasks, at(o.x), places, r, c, block, chunks, ...results);
+      command("batchNormFinish", tasks, places, r, c, block, chunks, ...results);
       const moments = [at(o.mean), at(o.rstd)];
       const act = ACTIVATIONS[o.act];
       command("batchNormApply", chunks, at(o.x), ...affine, ...moments, at(o.y), r, c, block, act);

@@ -9,6 +9,8 @@ import { fma, put, silu4, siluSlope4 } from "./vector";
 const EPSILON = 1e-5;
 /** Floats of a band: channels pass over it one group after the other while it stays in cache. */
 const BAND = 2048;
+/** Rows of a sum that is not of sums. */
+const RUN = 16;
 
 export const NONE = 0;
 export const SILU = 1;
@@ -22,8 +24,11 @@ function activate(z: v128, act: i32): v128 {
 }
 
 /**
- * Per chunk, sums of x - s and (x - s)², s being the chunk's first row: one pass, no cancellation.
- * Arguments: x, parts [chunk][2][C], R, C, rows of a chunk.
+ * Per chunk, a shift s near its mean, and sums of x - s and (x - s)²: one pass. Where a few numbers are
+ * normalised later, what a variance is off by here grows a thousandfold, so it must stay near rounding:
+ * s is the mean of four rows far apart and none the first, which is often an image's corner and far
+ * out, so that squares around it would cancel; and a sum is of short sums, each of RUN rows.
+ * Arguments: x, parts [chunk][3][C], R, C, rows of a chunk.
  */
 export function batchNormSums(command: usize, task: i32): void {
   const c = int(command, 3);
@@ -31,44 +36,64 @@ export function batchNormSums(command: usize, task: i32): void {
   const row = task * chunk;
   const rows = min(chunk, int(command, 2) - row);
   const x = address(command, 0) + bytes(row * c);
-  const parts = address(command, 1) + bytes(task * 2 * c);
+  const parts = address(command, 1) + bytes(task * 3 * c);
   const pixel = bytes(c);
+  const eighth = bytes((rows >> 3) * c);
   for (let i = 0; i < c; i += 8) {
     let p = x + bytes(i);
-    const t0 = v128.load(p);
-    const t1 = v128.load(p, 16);
-    let s0 = f32x4.splat(0);
-    let s1 = s0;
-    let q0 = s0;
-    let q1 = s0;
-    for (let r = 1; r < rows; r++) {
-      p += pixel;
-      const d0 = f32x4.sub(v128.load(p), t0);
-      const d1 = f32x4.sub(v128.load(p, 16), t1);
-      s0 = f32x4.add(s0, d0);
-      s1 = f32x4.add(s1, d1);
-      q0 = fma(d0, d0, q0);
-      q1 = fma(d1, d1, q1);
+    const t0 = mean4(p + eighth, eighth << 1);
+    const t1 = mean4(p + eighth + 16, eighth << 1);
+    let sums0 = f32x4.splat(0);
+    let sums1 = sums0;
+    let squares0 = sums0;
+    let squares1 = sums0;
+    for (let start = 0; start < rows; start += RUN) {
+      let s0 = f32x4.splat(0);
+      let s1 = s0;
+      let q0 = s0;
+      let q1 = s0;
+      for (let left = min(RUN, rows - start); left > 0; left--) {
+        const d0 = f32x4.sub(v128.load(p), t0);
+        const d1 = f32x4.sub(v128.load(p, 16), t1);
+        s0 = f32x4.add(s0, d0);
+        s1 = f32x4.add(s1, d1);
+        q0 = fma(d0, d0, q0);
+        q1 = fma(d1, d1, q1);
+        p += pixel;
+      }
+      sums0 = f32x4.add(sums0, s0);
+      sums1 = f32x4.add(sums1, s1);
+      squares0 = f32x4.add(squares0, q0);
+      squares1 = f32x4.add(squares1, q1);
     }
     const out = parts + bytes(i);
-    put(out, s0, c - i);
-    put(out + 16, s1, c - i - 4);
-    put(out + pixel, q0, c - i);
-    put(out + pixel + 16, q1, c - i - 4);
+    put(out, t0, c - i);
+    put(out + 16, t1, c - i - 4);
+    put(out + pixel, sums0, c - i);
+    put(out + pixel + 16, sums1, c - i - 4);
+    put(out + 2 * pixel, squares0, c - i);
+    put(out + 2 * pixel + 16, squares1, c - i - 4);
   }
+}
+
+/** Mean of four vectors from p on, so many bytes apart. */
+@inline
+function mean4(p: usize, apart: usize): v128 {
+  const early = f32x4.add(v128.load(p), v128.load(p + apart));
+  const late = f32x4.add(v128.load(p + apart * 2), v128.load(p + apart * 3));
+  return f32x4.mul(f32x4.add(early, late), f32x4.splat(0.25));
 }
 
 /**
  * Mean, unbiased variance and 1/sqrt(biased variance + ε), chunks merged in order in float64.
- * Arguments: x, parts, R, C, rows of a chunk, chunks, mean, variance, rstd; a task is 16 channels.
+ * Arguments: parts, R, C, rows of a chunk, chunks, mean, variance, rstd; a task is 16 channels.
  */
 export function batchNormFinish(command: usize, task: i32): void {
-  const x = address(command, 0);
-  const parts = address(command, 1);
-  const rows = int(command, 2);
-  const c = int(command, 3);
-  const chunk = int(command, 4);
-  const chunks = int(command, 5);
+  const parts = address(command, 0);
+  const rows = int(command, 1);
+  const c = int(command, 2);
+  const chunk = int(command, 3);
+  const chunks = int(command, 4);
   const end = min(c, (task + 1) * 16);
   for (let i = task * 16; i < end; i++) {
     let n: f64 = 0;
@@ -76,10 +101,10 @@ export function batchNormFinish(command: usize, task: i32): void {
     let squares: f64 = 0;
     for (let k = 0; k < chunks; k++) {
       const m = <f64>min(chunk, rows - k * chunk);
-      const part = parts + bytes(k * 2 * c + i);
-      const sum = <f64>f32.load(part);
-      const shift = <f64>f32.load(x + bytes(k * chunk * c + i));
-      const spread = <f64>f32.load(part + bytes(c)) - (sum * sum) / m;
+      const part = parts + bytes(k * 3 * c + i);
+      const shift = <f64>f32.load(part);
+      const sum = <f64>f32.load(part + bytes(c));
+      const spread = <f64>f32.load(part + bytes(2 * c)) - (sum * sum) / m;
       const away = shift + sum / m - mean;
       squares += spread + (away * away * n * m) / (n + m);
       n += m;
@@ -87,9 +112,9 @@ export function batchNormFinish(command: usize, task: i32): void {
     }
     squares = max(squares, 0);
     const at = bytes(i);
-    f32.store(address(command, 6) + at, <f32>mean);
-    f32.store(address(command, 7) + at, <f32>(squares / (n - 1)));
-    f32.store(address(command, 8) + at, <f32>(1 / Math.sqrt(squares / n + EPSILON)));
+    f32.store(address(command, 5) + at, <f32>mean);
+    f32.store(address(command, 6) + at, <f32>(squares / (n - 1)));
+    f32.store(address(command, 7) + at, <f32>(1 / Math.sqrt(squares / n + EPSILON)));
   }
 }
 
