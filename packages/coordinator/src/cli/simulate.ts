@@ -1,21 +1,19 @@
 /** `swarmvit simulate`: how a run would go with so many volunteers of this mix and this churn. */
 
-import { boundOf, type ScenarioName, scenarioSwarm } from "../simulate/scenarios.ts";
+import {
+  boundOf,
+  type ScenarioName,
+  type ScenarioOptions,
+  scenarioSwarm,
+} from "../simulate/scenarios.ts";
 import { runSwarm, type SwarmOutcome } from "../simulate/swarm.ts";
 import type { SwarmConfig } from "../simulate/swarm-config.ts";
 import { wildSwarm } from "../simulate/wild.ts";
 import { EXIT } from "./exit-codes.ts";
 
-export interface SimulateOptions {
+export interface SimulateOptions extends Omit<ScenarioOptions, "scenario" | "split"> {
   /** `wild`: a tiny model and every fault there is, checked after every event. */
   readonly scenario: ScenarioName | "wild";
-  readonly workers: number;
-  readonly steps: number;
-  readonly churn: number;
-  readonly seed: number;
-  readonly speeds: readonly number[];
-  readonly units?: number;
-  readonly classes: number;
   readonly json?: boolean;
 }
 

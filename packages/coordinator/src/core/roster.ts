@@ -1,9 +1,8 @@
 /** The volunteers: who they are, how fast, and how they have done. */
 
 import type { Device, Hello } from "@swarmvit/shared/protocol";
-import type { CoreTools } from "./messages.ts";
+import type { CoreTools, PublishedWeights } from "./messages.ts";
 import { openPace, type Pace, type Start } from "./pace.ts";
-import type { SessionState } from "./state.ts";
 import { openTimeHeap } from "./time-heap.ts";
 
 export interface Volunteer {
@@ -184,7 +183,10 @@ export function isAvailable(volunteer: Volunteer): boolean {
 }
 
 /** What a lease waits for that is given to a volunteer with nothing in hand. */
-export function startOf({ weights }: Pick<SessionState, "weights">, volunteer: Volunteer): Start {
+export function startOf(
+  { weights }: { readonly weights: PublishedWeights },
+  volunteer: Volunteer,
+): Start {
   if (volunteer.weights === undefined) return "newcomer";
   return volunteer.weights === weights.parameters ? "idle" : "weights";
 }
