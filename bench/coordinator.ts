@@ -4,8 +4,8 @@
  *   npx tsx bench/coordinator.ts sums [seconds]
  *     int8 contributions of S with 1000 classes checked, decoded and summed in tree order each
  *     second, in one thread and in two, as a share of copying the same bytes in memory.
- *   npx tsx bench/coordinator.ts loop [seconds] [volunteers]
- *     delay of the event loop of a real coordinator (XS, int8) with volunteers on real sockets in
+ *   npx tsx bench/coordinator.ts loop [seconds] [volunteers] [why]
+ *     delay and longest stalls of the event loop of a real coordinator (XS, int8) with volunteers on real sockets in
  *     another process: each fetches its deltas, waits a second and sends a contribution.
  */
 
@@ -13,7 +13,6 @@ import { fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
@@ -27,6 +26,7 @@ import type { Lease } from "@swarmvit/shared/protocol";
 import { fill } from "@swarmvit/shared/random";
 import { connectTo } from "../test/support/cluster.ts";
 import { packTinyData, tinyConfig } from "../test/support/cluster-data.ts";
+import { describeDelays, describeStall, watchStalls } from "./stalls.ts";
 
 /** Behind the frame's header and report. */
 const STATISTICS_AT = 80 + 24;
@@ -35,7 +35,8 @@ const [what = "sums", ...given] = process.argv.slice(2);
 
 if (!isMainThread) parentPort?.postMessage(sumFor(workerData as number));
 else if (what === "sums") await measureSums(Number(given[0] ?? 4));
-else if (what === "loop") await measureLoop(Number(given[0] ?? 30), Number(given[1] ?? 32));
+else if (what === "loop")
+  await measureLoop(Number(given[0] ?? 30), Number(given[1] ?? 32), given[2] === "why");
 else if (what === "volunteers") await volunteer(given[0], Number(given[1]));
 else throw new Error(`sums or loop was expected (got ${what})`);
 
@@ -145,7 +146,7 @@ function frameOf(id: FrameId, table: ParameterTable): Uint8Array {
   });
 }
 
-async function measureLoop(seconds: number, volunteers: number): Promise<void> {
+async function measureLoop(seconds: number, volunteers: number, why: boolean): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "swarmvit-bench-"));
   const shardsDirectory = join(directory, "shards");
   const coordinator = await openCoordinator({
@@ -172,18 +173,16 @@ async function measureLoop(seconds: number, volunteers: number): Promise<void> {
   });
   while (coordinator.state().step < 2) await wait(100);
   const before = coordinator.state();
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
+  const watch = await watchStalls(why);
+  await watch.take();
   await wait(1000 * seconds);
-  delay.disable();
+  const taken = await watch.take();
   const after = coordinator.state();
-  const ms = (nanoseconds: number) => (nanoseconds / 1e6).toFixed(1);
   console.log(
     `${volunteers} volunteers of XS for ${seconds} s: ${after.step - before.step} steps, ${(((after.bytesIn - before.bytesIn) / seconds) * 1e-6).toFixed(1)} MB/s in, ${(((after.bytesOut - before.bytesOut) / seconds) * 1e-6).toFixed(1)} MB/s out`,
   );
-  console.log(
-    `event loop, sampled every ms: median ${ms(delay.percentile(50))} ms, p99 ${ms(delay.percentile(99))} ms, most ${ms(delay.max)} ms`,
-  );
+  console.log(`event loop: ${describeDelays(taken)}`);
+  for (const stall of taken.stalls) console.log(`  ${describeStall(stall)}`);
   child.kill();
   await coordinator.close();
   rmSync(directory, { recursive: true, force: true });

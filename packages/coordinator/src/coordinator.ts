@@ -6,9 +6,10 @@
 import { createHmac, randomBytes } from "node:crypto";
 import type { Control } from "@swarmvit/shared/protocol";
 import type { MetricRecord, RunState } from "@swarmvit/shared/run";
-import type { CoreEvent, Effect } from "./core/messages.ts";
+import type { Effect } from "./core/messages.ts";
 import type { SessionOptions } from "./core/options.ts";
 import { openSession, type Session } from "./core/session.ts";
+import { openEventQueue } from "./event-queue.ts";
 import { type OpenRun, type OpenRunOptions, openRun } from "./open-run.ts";
 import { ADMISSION_DEFAULTS, type AdmissionLimits, openAdmission } from "./server/admission.ts";
 import { openDashboardSockets } from "./server/dashboard-sockets.ts";
@@ -18,8 +19,7 @@ import { openMetrics } from "./server/metrics.ts";
 import { PACKET_DEFAULTS } from "./server/packet-decoder.ts";
 import { openPublishedVectors } from "./server/published-vectors.ts";
 import { openRefusals } from "./server/refusals.ts";
-import { CONNECTION_DEFAULTS, type ConnectionLimits, createSocketServer } from "./server/server.ts";
-import { meterTraffic } from "./server/traffic.ts";
+import { createSocketServer, SERVER_DEFAULTS, type ServerLimits } from "./server/server.ts";
 import { UNREAD_DEFAULTS } from "./server/unread-watch.ts";
 import { openUploads } from "./server/uploads.ts";
 import { openVolunteerSockets } from "./server/volunteer-sockets.ts";
@@ -47,7 +47,7 @@ export interface CoordinatorOptions extends OpenRunOptions {
 }
 
 /** What strangers may use up. */
-export interface Limits extends AdmissionLimits, GuardLimits, ConnectionLimits {
+export interface Limits extends AdmissionLimits, GuardLimits, ServerLimits {
   /** All frames on their way in together. */
   readonly uploadBytes: number;
 }
@@ -74,10 +74,6 @@ export interface Coordinator {
 
 const UPLOAD_BYTES = 512 * 1024 * 1024;
 const REFRESH_MS = 250;
-/** Bytes are read off the connections every second, and before a step may end, but not more often than this. */
-const TRAFFIC_MS = 1000;
-const LEAST_TRAFFIC_MS = 20;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Opens the run's directory and the server, and begins. Throws a `RunLockedError` where another
@@ -98,7 +94,7 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   const limits: Limits = {
     ...ADMISSION_DEFAULTS,
     ...GUARD_DEFAULTS,
-    ...CONNECTION_DEFAULTS,
+    ...SERVER_DEFAULTS,
     ...PACKET_DEFAULTS,
     ...UNREAD_DEFAULTS,
     uploadBytes: UPLOAD_BYTES,
@@ -160,7 +156,18 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   const tools = { limits, admission, refusals, nowMs, log };
   const server = createSocketServer({ app, tls, host, port: wanted, ...tools });
   const { io, greeted } = server;
-  const traffic = meterTraffic(server.http);
+  const events = openEventQueue({
+    session,
+    perform,
+    handled(event) {
+      changed = true;
+      if (event.type === "committed") crashPoint("step-told");
+    },
+    takeTraffic: server.connections.takeTraffic,
+    fail,
+    nowMs,
+  });
+  const { dispatch } = events;
   const volunteers = openVolunteerSockets({
     io,
     uploads,
@@ -192,42 +199,6 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     fail,
   });
 
-  const queue: CoreEvent[] = [];
-  let dispatching = false;
-  let wake: NodeJS.Timeout | undefined;
-  let trafficAt = Number.NEGATIVE_INFINITY;
-
-  /** One event after the other: what an effect brings about waits for the effects before it. */
-  function dispatch(event: CoreEvent): void {
-    queue.push(event);
-    if (dispatching) return;
-    dispatching = true;
-    try {
-      for (let next = queue.shift(); next && !closed; next = queue.shift()) {
-        // The last frame or sum ends the step, and its line says what has been moved by then.
-        const mayEndStep = next.type === "verified" || next.type === "added";
-        if (mayEndStep && nowMs() - trafficAt >= LEAST_TRAFFIC_MS) handle(moved());
-        handle(next);
-        if (next.type === "committed") crashPoint("step-told");
-      }
-    } catch (error) {
-      fail(error);
-    } finally {
-      dispatching = false;
-      changed = true;
-      scheduleTick();
-    }
-  }
-
-  function handle(event: CoreEvent): void {
-    for (const effect of session.handle(event, nowMs())) perform(effect);
-  }
-
-  function moved(): CoreEvent {
-    trafficAt = nowMs();
-    return { type: "traffic", ...traffic.take() };
-  }
-
   function perform(effect: Effect): void {
     if (isVectorEffect(effect)) vectorEffects.perform(effect);
     else if (effect.type === "drop-upload") uploads.drop(effect.lease);
@@ -256,14 +227,6 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     report(`metrics.jsonl could not be written: ${detail}`);
   }
 
-  function scheduleTick(): void {
-    clearTimeout(wake);
-    const at = closed ? undefined : session.wakeAt();
-    if (at === undefined) return;
-    const delay = Math.min(Math.max(1, Math.ceil(at - nowMs())), LONGEST_TIMER_MS);
-    wake = setTimeout(() => dispatch({ type: "tick" }), delay);
-  }
-
   const refresh = setInterval(() => {
     dashboards.refresh();
     if (!changed) return;
@@ -272,12 +235,10 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
     const now = state(true);
     for (const listener of stateListeners) listener(now);
   }, REFRESH_MS);
-  const trafficTimer = setInterval(() => dispatch(moved()), TRAFFIC_MS);
   const stop = async () => {
     closed = true;
-    clearTimeout(wake);
+    events.close();
     clearInterval(refresh);
-    clearInterval(trafficTimer);
     metrics.close();
     await server.close();
   };

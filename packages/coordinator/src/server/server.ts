@@ -2,15 +2,17 @@
 
 import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
+import { DASHBOARD_NAMESPACE, VOLUNTEER_NAMESPACE } from "@swarmvit/shared/protocol";
 import { REFUSALS } from "@swarmvit/shared/refusals";
 import { Server as SocketServer } from "socket.io";
 import { Encoder } from "socket.io-parser";
 import type { Admission } from "./admission.ts";
-import { isLoopback } from "./client-address.ts";
+import { type ConnectionLimits, type Connections, openConnections } from "./connections.ts";
 import { type EngineConnection, endConnection, LAST_WORDS_MS } from "./engine-connection.ts";
 import { limitedDecoder, type PacketLimits } from "./packet-decoder.ts";
 import type { Refusals } from "./refusals.ts";
+import { openTurnstile } from "./turnstile.ts";
 import { type UnreadLimits, watchUnread } from "./unread-watch.ts";
 
 export interface ServerOptions {
@@ -18,19 +20,15 @@ export interface ServerOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly host: string;
   readonly port: number;
-  readonly limits: ConnectionLimits;
+  readonly limits: ServerLimits;
   readonly admission: Admission;
   readonly refusals: Refusals;
   nowMs(): number;
   log(line: string): void;
 }
 
-export interface ConnectionLimits extends PacketLimits, UnreadLimits {
+export interface ServerLimits extends PacketLimits, UnreadLimits, ConnectionLimits {
   readonly sockets: number;
-  /** TCP connections of one peer: a browser opens six for downloads beside its socket. */
-  readonly connectionsPerPeer: number;
-  /** Proxies in front: then all connections have one peer. */
-  readonly trustProxy: number;
   /** Milliseconds in which a socket must be a dashboard's, or have said a hello that is welcome. */
   readonly helloMs: number;
   /** Milliseconds between heartbeats, and in which one must be answered. */
@@ -39,7 +37,7 @@ export interface ConnectionLimits extends PacketLimits, UnreadLimits {
 }
 
 /** A volunteer that came when there was no room says hello again after 15 s. */
-export const CONNECTION_DEFAULTS = {
+export const SERVER_DEFAULTS = {
   connectionsPerPeer: 512,
   helloMs: 20_000,
   pingIntervalMs: 15_000,
@@ -47,7 +45,7 @@ export const CONNECTION_DEFAULTS = {
 } as const;
 
 export interface OpenServer {
-  readonly http: Server;
+  readonly connections: Pick<Connections, "takeTraffic">;
   readonly io: SocketServer;
   /** The socket has said who it is: it may stay. */
   greeted(socket: { readonly conn: object }): void;
@@ -63,6 +61,9 @@ export class PortError extends Error {
 }
 
 const PORTS_TRIED = 20;
+
+/** Each gate's share of a turn: a socket costs about a millisecond until it is welcomed. */
+const GATE_PER_TURN = 8;
 
 /** A download of which nothing was read for so long is broken off. */
 const STALLED_MS = 60_000;
@@ -83,12 +84,9 @@ export function createSocketServer(options: ServerOptions): OpenServer {
   http.maxConnections = limits.sockets + 1000; // beside the sockets: downloads
   http.maxRequestsPerSocket = 1000;
   http.setTimeout(STALLED_MS); // WebSockets are exempt: they have heartbeats
-  const connections = new Set<Socket>();
-  http.on("connection", (socket: Socket) => {
-    connections.add(socket);
-    socket.once("close", () => connections.delete(socket));
-  });
-  limitPeers(http, limits, refusals);
+  const connections = openConnections(http, openTurnstile(GATE_PER_TURN), limits, refusals);
+  const upgrades = openTurnstile(GATE_PER_TURN);
+  const entries = openTurnstile(GATE_PER_TURN);
   const io = new SocketServer(http, {
     // No polling: base64 costs a third more, and several servers would need sticky sessions.
     transports: ["websocket"],
@@ -104,7 +102,7 @@ export function createSocketServer(options: ServerOptions): OpenServer {
     parser: { Encoder, Decoder: limitedDecoder(limits, refusals, nowMs) },
     allowRequest(request, decide) {
       const code = admission.refusalOf(request, nowMs());
-      if (!code) return decide(null, true);
+      if (!code) return upgrades.pass(() => decide(null, true));
       const origin = code === "ORIGIN" ? request.headers.origin : undefined;
       const who = `a socket from ${admission.accountOf(request).network}`;
       decide(refusals.refuse(code, who, origin).message, false);
@@ -124,10 +122,12 @@ export function createSocketServer(options: ServerOptions): OpenServer {
   });
   // Socket.IO makes this namespace by itself: a socket could stay in it for ever.
   io.of("/").use((_, next) => next(new Error(REFUSALS.MALFORMED.advice)));
+  for (const name of [VOLUNTEER_NAMESPACE, DASHBOARD_NAMESPACE])
+    io.of(name).use((_, next) => entries.pass(next));
   const stopWatching = watchUnread(io, limits, refusals, nowMs);
 
   return {
-    http,
+    connections,
     io,
     greeted: ({ conn }) => clearTimeout(silent.get(conn)),
     async listen() {
@@ -147,34 +147,11 @@ export function createSocketServer(options: ServerOptions): OpenServer {
     async close() {
       stopWatching();
       // Who does not read or answer would hold up the end for half a minute.
-      const last = setTimeout(() => {
-        for (const socket of connections) socket.destroy();
-      }, LAST_WORDS_MS);
+      const last = setTimeout(() => connections.end(), LAST_WORDS_MS);
       await io.close(); // closes the HTTP server too
       clearTimeout(last);
     },
   };
-}
-
-/** Before anything is read: one stranger may not take up all connections. */
-function limitPeers(http: Server, limits: ConnectionLimits, refusals: Refusals): void {
-  const open = new Map<string, number>();
-  http.on("connection", (socket: Socket) => {
-    const peer = socket.remoteAddress ?? "";
-    if (limits.trustProxy > 0 || isLoopback(peer)) return;
-    const count = (open.get(peer) ?? 0) + 1;
-    if (count > limits.connectionsPerPeer) {
-      refusals.refuse("ADDRESS", `a connection from ${peer}`);
-      socket.destroy();
-      return;
-    }
-    open.set(peer, count);
-    socket.once("close", () => {
-      const left = (open.get(peer) ?? 1) - 1;
-      if (left > 0) open.set(peer, left);
-      else open.delete(peer);
-    });
-  });
 }
 
 /** True when it listens, false when the port is in use. */
