@@ -13,7 +13,7 @@ export interface KernelOptions {
   /** The same for weight gradients. */
   readonly gradTileM: number;
   readonly gradTileN: number;
-  /** Rows and columns of a depthwise convolution that one invocation walks; both even. */
+  /** Rows (even) and columns of a depthwise convolution that one invocation walks. */
   readonly depthwiseRows: number;
   readonly depthwiseColumns: number;
   /**
@@ -46,7 +46,11 @@ export const SOFTWARE_KERNELS: KernelOptions = {
 };
 
 /** Compiling costs SwiftShader more than a unit does; what it compiles sooner it also runs faster. */
-const SWIFTSHADER_KERNELS: KernelOptions = { ...SOFTWARE_KERNELS, compact: true };
+const SWIFTSHADER_KERNELS: KernelOptions = {
+  ...SOFTWARE_KERNELS,
+  depthwiseColumns: 1,
+  compact: true,
+};
 
 /** For real GPUs: smaller tiles, so that more invocations hide the latency of memory. */
 export const HARDWARE_KERNELS: KernelOptions = {

@@ -12,6 +12,7 @@ import {
   depthwiseDilatedWeightGradKernel,
 } from "./kernels/depthwise-dilated.ts";
 import { productKernel } from "./kernels/product.ts";
+import { compactProductKernel } from "./kernels/product-compact.ts";
 import { weightGradKernel } from "./kernels/weight-grad.ts";
 import type { Lowering } from "./lowering.ts";
 
@@ -87,17 +88,18 @@ interface Product {
   readonly geometry?: Geometry;
 }
 
-function lowerProduct(l: Lowering, { form, a, w, y, m, n, k, geometry, ...o }: Product): void {
-  const { workgroup, compact } = l.options;
+function lowerProduct(l: Lowering, product: Product): void {
+  if (l.options.compact) return lowerCompactProduct(l, product);
+  const { form, a, w, y, m, n, k, geometry, ...o } = product;
+  const { workgroup } = l.options;
   const [reduce, columns] = [narrow(l, k), narrow(l, n)];
   const tileM = tileOf(l, l.options.tileM, reduce, columns);
   const tileN = tileOf(l, l.options.tileN, columns);
-  const gathered = geometry !== undefined || compact;
   const gather = form === "outer" ? "conv" : "convInputGrad";
   // Without a bias one is bound all the same, and not added: one kernel for both.
-  const bias = form === "dot" && (geometry === undefined || compact);
+  const bias = form === "dot" && geometry === undefined;
   const kernel = productKernel({
-    ...{ form, gather: gathered ? gather : "none", bias, compact },
+    ...{ form, gather: geometry === undefined ? "none" : gather, bias },
     ...{ tileM, tileN, reduce, columns, workgroup },
   });
   const taps = geometry?.at(-1) ?? 1;
@@ -108,6 +110,24 @@ function lowerProduct(l: Lowering, { form, a, w, y, m, n, k, geometry, ...o }: P
       ...(bias ? [o.bias === undefined ? 0 : 1] : []),
     ],
     [a, w, ...(bias ? [o.bias ?? w] : []), y].map((value) => ({ value })),
+    m * n * k * taps,
+  );
+}
+
+/** The same with the one kernel for all products. */
+function lowerCompactProduct(l: Lowering, { form, a, w, y, m, n, k, ...o }: Product): void {
+  const { tileM, tileN, workgroup } = l.options;
+  const [inH, inW, outH, outW, stride, dilation, taps] = o.geometry ?? flat(m);
+  const outer = form === "outer";
+  const [up, shift, flip] = outer ? [stride, 0, 0] : [1, stride - 1, 1];
+  const [strideK, strideN] = outer ? [n, 1] : [1, k];
+  l.emit(
+    compactProductKernel({ tileM, tileN, workgroup }),
+    [
+      ...[Math.ceil(m / tileM) * Math.ceil(n / tileN), m, n, k, inH, inW, outH, outW],
+      ...[up, shift, dilation, taps, flip, strideK, strideN, o.bias === undefined ? 0 : 1],
+    ],
+    [a, w, o.bias ?? w, y].map((value) => ({ value })),
     m * n * k * taps,
   );
 }
@@ -177,8 +197,10 @@ export function lowerDepthwise(l: Lowering, o: Of<"depthwise"> | Of<"depthwiseIn
   const [source, result] = forward ? [o.x, o.y] : [o.dy, o.dx];
   const [batch, inH, inW, channels] = l.shape(forward ? source : result);
   const [, outH, outW] = l.shape(forward ? result : source);
-  const { workgroup, depthwiseRows, depthwiseColumns: columns } = l.options;
+  const { workgroup, depthwiseRows } = l.options;
   const { stride, dilation } = o;
+  // A strided input gradient computes columns in pairs.
+  const columns = Math.max(l.options.depthwiseColumns, forward || stride === 1 ? 1 : 2);
   const width = l.width(channels);
   const [height, across] = forward ? [outH, outW] : [inH, inW];
   const rows = Math.min(depthwiseRows, 2 * Math.ceil(height / 2));

@@ -12,6 +12,11 @@ import {
   attentionQueryGradKernel,
 } from "./kernels/attention.ts";
 import {
+  compactAttentionKernel,
+  compactAttentionKeyGradKernel,
+  compactAttentionQueryGradKernel,
+} from "./kernels/attention-compact.ts";
+import {
   addKernel,
   concatKernel,
   dropoutKernel,
@@ -72,7 +77,9 @@ export function lower(plan: Plan, options: KernelOptions): Lowered {
 
 function lowerOperation(l: Lowering, o: Operation): void {
   const wg = l.options.workgroup;
-  const quads = (id: ValueId) => Math.ceil(elements(l.shape(id)) / 4);
+  // Buffers are whole vectors of four: their ends may be computed past a value's own.
+  const wide = l.width(4);
+  const vectors = (id: ValueId) => Math.ceil(elements(l.shape(id)) / wide);
   const bind = (...ids: readonly ValueId[]) => ids.map((value) => ({ value }));
   switch (o.op) {
     case "linear":
@@ -106,19 +113,19 @@ function lowerOperation(l: Lowering, o: Operation): void {
     case "attentionGrad":
       return lowerAttention(l, o);
     case "silu":
-      return l.emit(siluKernel(wg), [quads(o.x)], bind(o.x, o.y));
+      return l.emit(siluKernel(wide, wg), [vectors(o.x)], bind(o.x, o.y));
     case "siluGrad":
-      return l.emit(siluGradKernel(wg), [quads(o.x)], bind(o.x, o.dy, o.dx));
+      return l.emit(siluGradKernel(wide, wg), [vectors(o.x)], bind(o.x, o.dy, o.dx));
     case "add":
       return o.a === o.b
-        ? l.emit(twiceKernel(wg), [quads(o.y)], bind(o.a, o.y))
-        : l.emit(addKernel(wg), [quads(o.y)], bind(o.a, o.b, o.y));
+        ? l.emit(twiceKernel(wide, wg), [vectors(o.y)], bind(o.a, o.y))
+        : l.emit(addKernel(wide, wg), [vectors(o.y)], bind(o.a, o.b, o.y));
     case "dropout":
       // Without a residual x is bound for it, and not added: one kernel for both.
       return l.emit(
-        dropoutKernel(wg),
+        dropoutKernel(wide, wg),
         [
-          ...[quads(o.y), fnv1a32(o.site), dropoutThreshold(o.p), 1 / (1 - o.p)],
+          ...[vectors(o.y), fnv1a32(o.site), dropoutThreshold(o.p), 1 / (1 - o.p)],
           o.residual === undefined ? 0 : 1,
         ],
         [{ value: o.x }, { unit: true }, ...bind(o.residual ?? o.x, o.y)],
@@ -190,29 +197,44 @@ function lowerAttention(
   const headDim = wide / 3 / o.heads;
   const width = l.width(headDim);
   const own = headDim / width;
-  const { workgroup, compact, padHeads: padded } = l.options;
-  const vectors = padded ? Math.max(own, ...headVectors(l, width)) : own;
-  const options = { vectors, width, padded, compact, workgroup };
+  const kernels = attentionKernels(l, width, own);
   const rows = sequences * o.heads * n;
   const params = [rows, n, o.heads, own, 1 / Math.sqrt(headDim)];
   const bind = (...ids: readonly ValueId[]) => ids.map((value) => ({ value }));
-  if (o.op === "attention") {
-    l.emit(attentionKernel(options), params, bind(o.qkv, o.y, o.logSumExp), rows * n * headDim * 2);
-    return;
-  }
+  const work = rows * n * headDim;
+  if (o.op === "attention")
+    return l.emit(kernels.forward, params, bind(o.qkv, o.y, o.logSumExp), work * 2);
   const delta = l.scratch(0, rows);
   l.emit(
-    attentionQueryGradKernel(options),
+    kernels.queryGrad,
     params,
     [...bind(o.qkv, o.y, o.logSumExp, o.dy, o.dqkv), delta],
-    rows * n * headDim * 3,
+    work * 3,
   );
   l.emit(
-    attentionKeyGradKernel(options),
+    kernels.keyGrad,
     params,
     [...bind(o.qkv, o.logSumExp, o.dy), delta, ...bind(o.dqkv)],
-    rows * n * headDim * 4,
+    work * 4,
   );
+}
+
+/** The kernels for heads of `own` vectors. */
+function attentionKernels(l: Lowering, width: Width, own: number) {
+  const { workgroup, compact, padHeads: padded } = l.options;
+  if (compact)
+    return {
+      forward: compactAttentionKernel(workgroup),
+      queryGrad: compactAttentionQueryGradKernel(workgroup),
+      keyGrad: compactAttentionKeyGradKernel(workgroup),
+    };
+  const vectors = padded ? Math.max(own, ...headVectors(l, width)) : own;
+  const options = { vectors, width, padded, workgroup };
+  return {
+    forward: attentionKernel(options),
+    queryGrad: attentionQueryGradKernel(options),
+    keyGrad: attentionKeyGradKernel(options),
+  };
 }
 
 /** Vectors of each head that is read in vectors of `width`. */

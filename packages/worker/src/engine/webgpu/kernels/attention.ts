@@ -3,7 +3,7 @@
  * probabilities are computed again from it in the gradient. qkv is [S, N, 3d], q|k|v, head-major.
  */
 
-import { type Kernel, kernel, list, repeat, vector, type Width } from "../kernel.ts";
+import { type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
 
 export interface AttentionOptions {
   /** Vectors of `width` channels that an invocation keeps of a head, in registers. */
@@ -11,12 +11,11 @@ export interface AttentionOptions {
   readonly width: Width;
   /** Heads may have fewer vectors (`n`): the others count as zeros. One kernel then serves a whole model. */
   readonly padded: boolean;
-  /** Loads and stores its own row in loops: less to compile. Padded too. */
-  readonly compact: boolean;
   readonly workgroup: number;
 }
 
-const PARAMS = ["N", "heads", "n", "scale:f32"] as const;
+/** Parameters of every attention kernel; `n` is a head's vectors. */
+export const ATTENTION_PARAMS = ["N", "heads", "n", "scale:f32"] as const;
 
 /** y = softmax(q·k·scale)·v for one query an invocation, and the row's log of the sum of exps. */
 export function attentionKernel(o: AttentionOptions): Kernel {
@@ -24,7 +23,7 @@ export function attentionKernel(o: AttentionOptions): Kernel {
   return kernel(
     {
       key: `attention/${form(o)}/${o.vectors}/${o.width}`,
-      params: PARAMS,
+      params: ATTENTION_PARAMS,
       reads: [["qkv", t]],
       writes: [
         ["y", t],
@@ -62,7 +61,7 @@ export function attentionQueryGradKernel(o: AttentionOptions): Kernel {
   return kernel(
     {
       key: `attentionQueryGrad/${form(o)}/${o.vectors}/${o.width}`,
-      params: PARAMS,
+      params: ATTENTION_PARAMS,
       reads: [
         ["qkv", t],
         ["y", t],
@@ -102,7 +101,7 @@ export function attentionKeyGradKernel(o: AttentionOptions): Kernel {
   return kernel(
     {
       key: `attentionKeyGrad/${form(o)}/${o.vectors}/${o.width}`,
-      params: PARAMS,
+      params: ATTENTION_PARAMS,
       reads: [
         ["qkv", t],
         ["logSumExp", "f32"],
@@ -140,10 +139,6 @@ function parts(o: AttentionOptions) {
     repeat(n, (c) => `let ${name}${c} = ${from}[${at} + ${c}u]${scaled(scale)};`);
   /** The invocation's own row: zeros past the head's vectors. */
   const own = (name: string, from: string, at: string, scale?: string) => {
-    if (o.compact)
-      return `var ${name}s: array<${t}, ${n}>;
-for (var c = 0u; c < p.n; c++) { ${name}s[c] = ${from}[${at} + c]${scaled(scale)}; }
-${repeat(n, (c) => `let ${name}${c} = ${name}s[${c}];`)}`;
     if (!o.padded) return load(name, from, at, scale);
     return repeat(
       n,
@@ -153,9 +148,6 @@ ${repeat(n, (c) => `let ${name}${c} = ${name}s[${c}];`)}`;
   };
   /** Writes the vectors `name`, times `scale`. */
   const store = (name: string, to: string, at: string, scale?: string) => {
-    if (o.compact)
-      return `var ${name}s = array<${t}, ${n}>(${list(n, (c) => `${name}${c}`)});
-for (var c = 0u; c < p.n; c++) { ${to}[${at} + c] = ${name}s[c]${scaled(scale)}; }`;
     return repeat(n, (c) => {
       const text = `${to}[${at} + ${c}u] = ${name}${c}${scaled(scale)};`;
       return o.padded ? `if (${c}u < p.n) { ${text} }` : text;
@@ -173,8 +165,8 @@ let h = head * p.n;`,
   };
 }
 
-function form({ compact, padded }: AttentionOptions): string {
-  return compact ? "compact" : padded ? "padded" : "whole";
+function form({ padded }: AttentionOptions): string {
+  return padded ? "padded" : "whole";
 }
 
 /** The product of two head vectors held as `a0 … an` and `b0 … bn`, as one number. */

@@ -1,16 +1,17 @@
 /** Operations on each element, and copies that only move channels or positions. */
 
-import { type Kernel, kernel, silu, vector, type Width } from "../kernel.ts";
+import { type Kernel, kernel, list, silu, vector, type Width } from "../kernel.ts";
 
-/** y = silu(x), four elements an invocation. */
-export function siluKernel(workgroup: number): Kernel {
+/** y = silu(x), one vector an invocation. */
+export function siluKernel(width: Width, workgroup: number): Kernel {
+  const t = vector(width);
   return kernel(
     {
-      key: "silu",
+      key: `silu/${width}`,
       params: [],
-      reads: [["x", "vec4<f32>"]],
-      writes: [["y", "vec4<f32>"]],
-      functions: silu(4),
+      reads: [["x", t]],
+      writes: [["y", t]],
+      functions: silu(width),
       body: "y[id] = silu(x[id]);",
     },
     workgroup,
@@ -18,17 +19,18 @@ export function siluKernel(workgroup: number): Kernel {
 }
 
 /** dx = dy·silu'(x). */
-export function siluGradKernel(workgroup: number): Kernel {
+export function siluGradKernel(width: Width, workgroup: number): Kernel {
+  const t = vector(width);
   return kernel(
     {
-      key: "siluGrad",
+      key: `siluGrad/${width}`,
       params: [],
       reads: [
-        ["x", "vec4<f32>"],
-        ["dy", "vec4<f32>"],
+        ["x", t],
+        ["dy", t],
       ],
-      writes: [["dx", "vec4<f32>"]],
-      functions: silu(4),
+      writes: [["dx", t]],
+      functions: silu(width),
       body: "dx[id] = dy[id] * siluSlope(x[id]);",
     },
     workgroup,
@@ -36,16 +38,17 @@ export function siluGradKernel(workgroup: number): Kernel {
 }
 
 /** y = a + b. */
-export function addKernel(workgroup: number): Kernel {
+export function addKernel(width: Width, workgroup: number): Kernel {
+  const t = vector(width);
   return kernel(
     {
-      key: "add",
+      key: `add/${width}`,
       params: [],
       reads: [
-        ["a", "vec4<f32>"],
-        ["b", "vec4<f32>"],
+        ["a", t],
+        ["b", t],
       ],
-      writes: [["y", "vec4<f32>"]],
+      writes: [["y", t]],
       body: "y[id] = a[id] + b[id];",
     },
     workgroup,
@@ -53,13 +56,14 @@ export function addKernel(workgroup: number): Kernel {
 }
 
 /** y = 2·a: an addition of a value to itself, which may not be bound twice. */
-export function twiceKernel(workgroup: number): Kernel {
+export function twiceKernel(width: Width, workgroup: number): Kernel {
+  const t = vector(width);
   return kernel(
     {
-      key: "twice",
+      key: `twice/${width}`,
       params: [],
-      reads: [["a", "vec4<f32>"]],
-      writes: [["y", "vec4<f32>"]],
+      reads: [["a", t]],
+      writes: [["y", t]],
       body: "y[id] = a[id] + a[id];",
     },
     workgroup,
@@ -79,22 +83,23 @@ return x ^ (x >> 16u);
  * y = mask·x·keep, plus a residual where the parameter says so; the mask of element i is
  * u24(hash(site, unit), i) ≥ threshold.
  */
-export function dropoutKernel(workgroup: number): Kernel {
+export function dropoutKernel(width: Width, workgroup: number): Kernel {
+  const t = vector(width);
+  const words = width === 1 ? "u32" : `vec${width}<u32>`;
   return kernel(
     {
-      key: "dropout",
+      key: `dropout/${width}`,
       params: ["site", "threshold", "scale:f32", "residual"],
       reads: [
-        ["x", "vec4<f32>"],
+        ["x", t],
         ["unit", "u32"],
-        ["residual", "vec4<f32>"],
+        ["residual", t],
       ],
-      writes: [["y", "vec4<f32>"]],
+      writes: [["y", t]],
       functions: HASH,
       body: `let seed = hash32(p.site, unit[0]);
-let i = id * 4u;
-let draw = vec4<u32>(hash32(seed, i), hash32(seed, i + 1u), hash32(seed, i + 2u), hash32(seed, i + 3u)) >> vec4<u32>(8u);
-var kept = select(vec4<f32>(0.0), x[id] * p.scale, draw >= vec4<u32>(p.threshold));
+let draw = ${words}(${list(width, (i) => `hash32(seed, id * ${width}u + ${i}u)`)}) >> ${words}(8u);
+var kept = select(${t}(0.0), x[id] * p.scale, draw >= ${words}(p.threshold));
 if (p.residual > 0u) { kept += residual[id]; }
 y[id] = kept;`,
     },

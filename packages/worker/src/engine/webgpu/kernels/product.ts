@@ -3,7 +3,7 @@
  * (implicit im2col). One invocation computes tileM rows by tileN columns of the result.
  */
 
-import { component, type Kernel, kernel, list, repeat, vector, type Width } from "../kernel.ts";
+import { component, type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
 
 export interface ProductOptions {
   /** `dot`: both operands are contiguous along the reduction; `outer`: the second along columns. */
@@ -12,8 +12,6 @@ export interface ProductOptions {
   readonly gather: "none" | "conv" | "convInputGrad";
   /** Adds bias[n], where the parameter `biased` is 1. */
   readonly bias: boolean;
-  /** Stores in a loop: less to compile, a little more to compute. */
-  readonly compact: boolean;
   readonly tileM: number;
   readonly tileN: number;
   /** Vector width along the reduction and along columns. */
@@ -81,12 +79,12 @@ export function productKernel(o: ProductOptions): Kernel {
     gather === "none"
       ? `let base = 0u;\n${rows((i) => `let ra${i} = min(m0 + ${i}u, p.M - 1u) * kn;`)}
 ${tapBase}${reduction}`
-      : `${o.compact ? pixelsInLoop(tileM) : rows(pixel)}
+      : `${rows(pixel)}
 for (var tap = 0u; tap < p.taps; tap++) {
 let ty = i32(tap / 3u) * i32(p.dilation) - i32(p.dilation);
 let tx = i32(tap % 3u) * i32(p.dilation) - i32(p.dilation);
 let base = tap * ${slab};
-${o.compact ? sourcesInLoop(tileM, gather) : rows((i) => source(i, gather))}
+${rows((i) => source(i, gather))}
 ${tapBase}${reduction}
 }`;
 
@@ -96,28 +94,20 @@ ${tapBase}${reduction}
     return columns === 1 ? parts[0] : `${tc}(${parts.join(", ")})`;
   };
   const add = o.bias ? ` + select(${tc}(0.0), bias[col], p.biased > 0u)` : "";
-  const store = o.compact
-    ? `var sums = array<${tc}, ${tileM * groups}>(${list(tileM * groups, (t) => value(Math.floor(t / groups), t % groups))});
-for (var t = 0u; t < ${tileM * groups}u; t++) {
-let row = m0 + t / ${groups}u;
-let col = n0 / ${columns}u + t % ${groups}u;
-if ((row < p.M) & (col < ${nv})) { y[row * ${nv} + col] = sums[t]${add}; }
-}`
-    : repeat(groups, (j) =>
-        [
-          `if (n0 + ${j * columns}u < p.N) { let col = n0 / ${columns}u + ${j}u;`,
-          repeat(
-            tileM,
-            (i) =>
-              `if (m0 + ${i}u < p.M) { y[(m0 + ${i}u) * ${nv} + col] = ${value(i, j)}${add}; }`,
-          ),
-          "}",
-        ].join("\n"),
-      );
+  const store = repeat(groups, (j) =>
+    [
+      `if (n0 + ${j * columns}u < p.N) { let col = n0 / ${columns}u + ${j}u;`,
+      repeat(
+        tileM,
+        (i) => `if (m0 + ${i}u < p.M) { y[(m0 + ${i}u) * ${nv} + col] = ${value(i, j)}${add}; }`,
+      ),
+      "}",
+    ].join("\n"),
+  );
 
   return kernel(
     {
-      key: `product/${form}/${gather}/${o.bias}/${tileM}x${tileN}/${reduce}${columns}${o.compact ? "/compact" : ""}`,
+      key: `product/${form}/${gather}/${o.bias}/${tileM}x${tileN}/${reduce}${columns}`,
       params: [
         ...["M", "N", "K", "inH", "inW", "outH", "outW", "stride", "dilation", "taps"],
         ...(o.bias ? ["biased"] : []),
@@ -152,63 +142,21 @@ let y${i} = select(select(y${last}, y${last} + 1, newRow${i}), 0, newImage${i});
 let image${i} = select(image${last}, image${last} + p.inH, newImage${i});`;
 }
 
-/** The same of all rows, as arrays. */
-function pixelsInLoop(tileM: number): string {
-  return `var xs: array<i32, ${tileM}>;
-var ys: array<i32, ${tileM}>;
-var images: array<u32, ${tileM}>;
-for (var i = 0u; i < ${tileM}u; i++) {
-let pix = min(m0 + i, p.M - 1u);
-xs[i] = i32(pix % p.outW);
-ys[i] = i32(pix / p.outW % p.outH);
-images[i] = pix / (p.outW * p.outH) * p.inH;
-}
-var starts: array<u32, ${tileM}>;
-var insides: array<u32, ${tileM}>;`;
-}
-
-/** Where tap (ty, tx) of row i reads, and whether that is inside. */
+/**
+ * Where tap (ty, tx) of row i reads, and whether that is inside. Output o reads input o·stride + t, so
+ * input i is read by (i - t) / stride; strides are 1 and 2: a shift divides, also what is negative.
+ */
 function source(i: number, gather: "conv" | "convInputGrad"): string {
-  const { start, inside, text } = place(`${i}`, `x${i}`, `y${i}`, `image${i}`, gather);
-  return `${text}
-let in${i} = ${inside} & (m0 + ${i}u < p.M);
-let ra${i} = select(0u, ${start}, in${i});`;
-}
-
-function sourcesInLoop(tileM: number, gather: "conv" | "convInputGrad"): string {
-  const { start, inside, text } = place("", "xs[i]", "ys[i]", "images[i]", gather);
-  return `for (var i = 0u; i < ${tileM}u; i++) {
-${text}
-let inside = ${inside};
-insides[i] = select(0u, 1u, inside);
-starts[i] = select(0u, ${start}, inside);
-}
-${repeat(tileM, (i) => `let in${i} = insides[${i}] > 0u;\nlet ra${i} = starts[${i}];`)}`;
-}
-
-/** Source pixel of (x, y) under tap (ty, tx). Output o reads input o·stride + t, so input i is read by (i - t) / stride. */
-function place(
-  i: string,
-  x: string,
-  y: string,
-  image: string,
-  gather: "conv" | "convInputGrad",
-): { text: string; inside: string; start: string } {
-  const start = `((${image} + u32(sy${i})) * p.inW + u32(sx${i})) * kn`;
-  const inside = `(u32(sy${i}) < p.inH) & (u32(sx${i}) < p.inW)`;
-  if (gather === "conv")
-    return {
-      text: `let sy${i} = ${y} * i32(p.stride) + ty;
-let sx${i} = ${x} * i32(p.stride) + tx;`,
-      ...{ start, inside },
-    };
-  // Strides are 1 and 2: a shift divides, also what is negative.
-  return {
-    text: `let uy${i} = ${y} - ty;
-let ux${i} = ${x} - tx;
+  const conv = gather === "conv";
+  const place = conv
+    ? `let sy${i} = y${i} * i32(p.stride) + ty;
+let sx${i} = x${i} * i32(p.stride) + tx;`
+    : `let uy${i} = y${i} - ty;
+let ux${i} = x${i} - tx;
 let sy${i} = uy${i} >> (p.stride - 1u);
-let sx${i} = ux${i} >> (p.stride - 1u);`,
-    start,
-    inside: `((u32(uy${i} | ux${i}) & (p.stride - 1u)) == 0u) & ${inside}`,
-  };
+let sx${i} = ux${i} >> (p.stride - 1u);`;
+  const whole = conv ? "" : `((u32(uy${i} | ux${i}) & (p.stride - 1u)) == 0u) & `;
+  return `${place}
+let in${i} = ${whole}(u32(sy${i}) < p.inH) & (u32(sx${i}) < p.inW) & (m0 + ${i}u < p.M);
+let ra${i} = select(0u, ((image${i} + u32(sy${i})) * p.inW + u32(sx${i})) * kn, in${i});`;
 }
