@@ -72,6 +72,17 @@ export function kernel(text: KernelText, workgroup: number): Kernel {
   };
 }
 
+/** A maker of kernels that writes each text once: a unit asks for the same ones hundreds of times. */
+export function remembered<O>(make: (options: O) => Kernel): (options: O) => Kernel {
+  const known = new Map<string, Kernel>();
+  return (options) => {
+    const key = JSON.stringify(options);
+    const kernel = known.get(key) ?? make(options);
+    known.set(key, kernel);
+    return kernel;
+  };
+}
+
 /** The WGSL type of `width` floats. */
 export function vector(width: Width): string {
   return width === 1 ? "f32" : `vec${width}<f32>`;

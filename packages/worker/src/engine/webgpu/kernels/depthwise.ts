@@ -3,7 +3,7 @@
  * One invocation walks down a strip `columns` wide and keeps what neighbouring rows share in registers.
  */
 
-import { type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
+import { type Kernel, kernel, remembered, repeat, vector, type Width } from "../kernel.ts";
 
 export interface DepthwiseOptions {
   readonly width: Width;
@@ -20,7 +20,7 @@ export const GEOMETRY = ["C", "batch", "inH", "inW", "outH", "outW", "dilation",
  * y[b, oy, ox, c] = Σ x[b, oy·s + (ky-1)·d, …]·w[ky, kx, c], `rows` rows of y a strip. With the parameter
  * `flip` the taps run backwards: the input gradient at stride 1. Dilation 1 only.
  */
-export function depthwiseKernel(o: DepthwiseOptions): Kernel {
+export const depthwiseKernel = remembered((o: DepthwiseOptions): Kernel => {
   const { columns, stride } = o;
   const t = vector(o.width);
   /** Adds input row `v` under tap row ky to accumulators `name`. */
@@ -79,10 +79,10 @@ ${stride === 1 ? unitStride : strided}`,
     },
     o.workgroup,
   );
-}
+});
 
 /** dx of a stride-2 convolution, two rows for each row of dy; `rows` is even. Dilation 1 only. */
-export function depthwiseStridedInputGradKernel(o: DepthwiseOptions): Kernel {
+export const depthwiseStridedInputGradKernel = remembered((o: DepthwiseOptions): Kernel => {
   const { columns } = o;
   const t = vector(o.width);
   const span = columns / 2 + 1;
@@ -135,12 +135,12 @@ ${repeat(span, (j) => `here${j} = below${j};`)}
     },
     o.workgroup,
   );
-}
+});
 
 /**
  * out[slab, tap, c] = Σ x[pixel(m, tap), c]·dy[m, c] over the slab's strips of dy. Dilation 1 only.
  */
-export function depthwiseWeightGradKernel(o: DepthwiseOptions): Kernel {
+export const depthwiseWeightGradKernel = remembered((o: DepthwiseOptions): Kernel => {
   const { columns, stride } = o;
   const t = vector(o.width);
   const clear = (name: string) => repeat(columns, (x) => `var ${name}${x} = ${t}(0.0);`);
@@ -203,7 +203,7 @@ ${repeat(9, (k) => `out[slab * p.slabStride + ${k}u * cv + c] = s${k};`)}`,
     },
     o.workgroup,
   );
-}
+});
 
 /** The place of strip number `strip`: image, first column, rows y0 to y1 of the named map. */
 function stripOf(height: string, width: string, columns: number): string {

@@ -3,7 +3,7 @@
  * layers, dense 3x3 convolutions and the input gradients of both are one text, told apart by parameters.
  */
 
-import { type Kernel, kernel, list, repeat } from "../kernel.ts";
+import { type Kernel, kernel, list, remembered, repeat } from "../kernel.ts";
 
 export interface CompactProductOptions {
   readonly tileM: number;
@@ -17,7 +17,7 @@ export interface CompactProductOptions {
  * of images [B, inH, inW], where that is whole and inside. An input gradient is a convolution with its
  * taps read backwards (`flip`), up 1 and shift stride - 1.
  */
-export function compactProductKernel(o: CompactProductOptions): Kernel {
+export const compactProductKernel = remembered((o: CompactProductOptions): Kernel => {
   const { tileM, tileN } = o;
   const cells = tileM * tileN;
   const cell = (t: number) => `c${Math.floor(t / tileN)}_${t % tileN}`;
@@ -73,4 +73,4 @@ y[row * p.N + col] = sums[t] + select(0.0, bias[col], p.biased > 0u);
     },
     o.workgroup,
   );
-}
+});

@@ -3,7 +3,15 @@
  * (implicit im2col). One invocation computes tileM rows by tileN columns of the result.
  */
 
-import { component, type Kernel, kernel, repeat, vector, type Width } from "../kernel.ts";
+import {
+  component,
+  type Kernel,
+  kernel,
+  remembered,
+  repeat,
+  vector,
+  type Width,
+} from "../kernel.ts";
 
 export interface ProductOptions {
   /** `dot`: both operands are contiguous along the reduction; `outer`: the second along columns. */
@@ -25,7 +33,7 @@ export interface ProductOptions {
  * gather, Σ also runs over nine taps of the pixel m of an image [B, outH, outW], a is an image
  * [B, inH, inW, K], and b has nine slabs. Parameters: M, N, K and the geometry; total is tiles.
  */
-export function productKernel(o: ProductOptions): Kernel {
+export const productKernel = remembered((o: ProductOptions): Kernel => {
   const { tileM, tileN, reduce, columns, gather, form } = o;
   const [ta, tc] = [vector(reduce), vector(columns)];
   const tb = form === "dot" ? ta : tc;
@@ -125,7 +133,7 @@ ${store}`,
     },
     o.workgroup,
   );
-}
+});
 
 /** Image, row and column of row i of the tile: the next after row i - 1. */
 function pixel(i: number): string {

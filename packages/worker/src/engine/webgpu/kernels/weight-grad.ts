@@ -3,7 +3,16 @@
  * slabs; each invocation writes its slab's sum and a later reduction adds the slabs.
  */
 
-import { component, type Kernel, kernel, list, repeat, vector, type Width } from "../kernel.ts";
+import {
+  component,
+  type Kernel,
+  kernel,
+  list,
+  remembered,
+  repeat,
+  vector,
+  type Width,
+} from "../kernel.ts";
 
 export interface WeightGradOptions {
   /** Whether rows of `a` are gathered by the nine taps of a 3x3 convolution. */
@@ -24,7 +33,7 @@ export interface WeightGradOptions {
  * out[slab, tap, i, j] = Σ_m a[pixel(m, tap), i]·b[m, j] over the slab's rows m; I and J are the
  * channels, M the rows, `rowsPerSlab` the length of a slab, the strides in vectors. `outBias[slab, i]` = Σ_m a[m, i].
  */
-export function weightGradKernel(o: WeightGradOptions): Kernel {
+export const weightGradKernel = remembered((o: WeightGradOptions): Kernel => {
   const { tileM, tileN, rows, columns, gather } = o;
   const [ta, tb] = [vector(rows), vector(columns)];
   const [aGroups, bGroups] = [Math.ceil(tileM / rows), Math.ceil(tileN / columns)];
@@ -126,4 +135,4 @@ ${storeBias}`,
     },
     o.workgroup,
   );
-}
+});
