@@ -15,6 +15,7 @@ import { createPipelines } from "@swarmvit/worker/engine/webgpu/pipelines";
 import { webgpuRunGraph } from "@swarmvit/worker/engine/webgpu/run-graph";
 import { pickKernels } from "@swarmvit/worker/engine/webgpu/tune";
 import { allClose, type Check, check, failures, maxError } from "../../support/allclose.ts";
+import { checkLoneNorms, checkNetworkNorms } from "../../support/batch-norm-precision.ts";
 import type { ReadGolden } from "../../support/fixtures.ts";
 import { checkBlocks } from "../../support/oracle-blocks.ts";
 import {
@@ -64,8 +65,11 @@ export async function checks(group: Group, read: ReadGolden): Promise<Found> {
   const pipelines = createPipelines(device);
   const openShared = ({ config }: OracleNetwork) =>
     createWebgpuExecutor(config, device, { adapterName, software, pipelines });
-  if (group === "operations")
-    found.push(...(await checkOperations(webgpuRunGraph(device, usual), read)));
+  if (group === "operations") {
+    const run = webgpuRunGraph(device, usual);
+    found.push(...(await checkOperations(run, read)));
+    found.push(...(await checkLoneNorms(run)), ...(await checkNetworkNorms(run)));
+  }
   if (group === "blocks") found.push(...(await checkBlocks(webgpuRunGraph(device, usual), read)));
   if (group === "activations") {
     const run = webgpuRunGraph(device, usual);

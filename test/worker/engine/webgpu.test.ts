@@ -8,7 +8,7 @@ import type * as Checks from "./webgpu-checks.ts";
 const GOLDEN = fileURLToPath(new URL("../../golden", import.meta.url));
 /** Fewest checks that each group makes. */
 const GROUPS = {
-  operations: 65,
+  operations: 138,
   blocks: 60,
   activations: 160,
   networks: 4000,

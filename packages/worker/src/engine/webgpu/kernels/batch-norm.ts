@@ -5,6 +5,9 @@ import { activation, type Kernel, kernel, vector, type Width } from "../kernel.t
 /** Added to the variance (SPEC section 1). */
 export const EPSILON = "1e-5";
 
+/** Rows that are summed by themselves before they are added to the rest. */
+const SHORT = 32;
+
 export interface NormOptions {
   readonly width: Width;
   readonly workgroup: number;
@@ -19,19 +22,28 @@ export function batchStatisticsKernel(o: NormOptions): Kernel {
       params: ["M", "C", "rowsPerSlab"],
       reads: [["x", t]],
       writes: [["out", t]],
-      // Sums are taken around the slab's first row: the variance then loses no digits to the mean.
+      // Sums are taken around the mean of four rows, few rows at a time: no digits go to a far mean or
+      // to a long sum.
       body: `let cv = p.C / ${o.width}u;
 let c = id % cv;
 let slab = id / cv;
 let first = slab * p.rowsPerSlab;
 let last = min(first + p.rowsPerSlab, p.M);
-let origin = x[first * cv + c];
+var origin = ${t}(0.0);
+for (var k = 0u; k < 4u; k++) { origin += x[(first + (last - first) * (2u * k + 1u) / 8u) * cv + c] * 0.25; }
 var sum = ${t}(0.0);
 var squares = ${t}(0.0);
-for (var m = first + 1u; m < last; m++) {
+for (var begin = first; begin < last; begin += ${SHORT}u) {
+let to = min(begin + ${SHORT}u, last);
+var some = ${t}(0.0);
+var someSquares = ${t}(0.0);
+for (var m = begin; m < to; m++) {
 let d = x[m * cv + c] - origin;
-sum += d;
-squares = fma(d, d, squares);
+some += d;
+someSquares = fma(d, d, someSquares);
+}
+sum += some;
+squares += someSquares;
 }
 let share = sum / f32(last - first);
 out[slab * 2u * cv + c] = origin + share;
@@ -64,12 +76,13 @@ export function batchMomentsKernel(o: NormOptions): Kernel {
       ],
       body: `let cv = p.C / ${o.width}u;
 let c = id;
+let origin = parts[c];
 var sum = ${t}(0.0);
-for (var s = 0u; s < p.slabs; s++) {
+for (var s = 1u; s < p.slabs; s++) {
 let rows = min(p.rowsPerSlab, p.M - s * p.rowsPerSlab);
-sum += parts[s * 2u * cv + c] * f32(rows);
+sum += (parts[s * 2u * cv + c] - origin) * f32(rows);
 }
-let center = sum / f32(p.M);
+let center = origin + sum / f32(p.M);
 var squares = ${t}(0.0);
 for (var s = 0u; s < p.slabs; s++) {
 let rows = min(p.rowsPerSlab, p.M - s * p.rowsPerSlab);
