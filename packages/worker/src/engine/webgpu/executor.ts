@@ -108,7 +108,9 @@ export async function createWebgpuExecutor(
     plannedBytes(height, width, batch) {
       const plan = unitPlan(trainingGraph(config, height, width, batch).graph);
       const needs = neededBuffers(plan, lower(plan, kernels).scratchBytes);
-      return [...needs.values()].reduce((total, bytes) => total + bytes, 0);
+      // Beside the unit: the weights, and the node that its results are added to.
+      const resident = 2 * 4 * (weights.parameters.length + weights.statistics.length);
+      return [...needs.values()].reduce((total, bytes) => total + bytes, resident);
     },
     counts: () => ({ ...programs.counts, pipelines: pipelines.count, bytes: memory.bytes }),
     async close() {
