@@ -3,8 +3,8 @@
 import type { ParameterTable } from "@swarmvit/shared/parameters";
 
 const MOST_STEPS = 20;
-/** Of the five seconds that a restart may take; the rest is for the start and for reading a checkpoint. */
-const REPLAY_MS = 3000;
+/** Of the five seconds that a restart may take; the rest is for the start, a checkpoint, and other work on the machine. */
+const REPLAY_MS = 1500;
 /** Replaying one step of S in `int8` took 183 ms (`bench/commit-log.ts`); the other codecs take less. */
 const REPLAY_MS_PER_MILLION = 33;
 
