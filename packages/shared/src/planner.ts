@@ -55,6 +55,8 @@ export interface Planner {
   planStep(step: number, struck?: ReadonlySet<number>): StepPlan | undefined;
 }
 
+const KEPT_PLANS = 2;
+
 /** Opens the plan of a run. Errors when the data cannot fill one unit. */
 export function openPlanner(config: PlanConfig): Planner {
   const epochSamples = config.shards.reduce((sum, shard) => sum + shard.count, 0);
@@ -68,6 +70,8 @@ export function openPlanner(config: PlanConfig): Planner {
   const cursors = cursorsOfSteps(config, totalSamples); // [totalSteps + 1]
   const totalSteps = cursors.length - 1;
   const unitSeed = siteSeed(config.seed, "unit");
+  /** The newest two without struck samples: a step is looked at before it is opened, and while it is open. */
+  const known = new Map<number, StepPlan>();
 
   return {
     epochSamples,
@@ -75,17 +79,24 @@ export function openPlanner(config: PlanConfig): Planner {
     totalSteps,
     planStep(step, struck) {
       if (!Number.isInteger(step) || step < 0 || step >= totalSteps) return undefined;
+      const isWhole = !struck || struck.size === 0;
+      const before = isWhole ? known.get(step) : undefined;
+      if (before) return before;
       const cursor = cursors[step];
       let position = cursor;
       let samples = 0;
       const units = sizesOfStep(config, step).map(({ height, width, batch }, index): Unit => {
-        const ids: number[] = [];
-        for (let i = 0; i < batch; i++) ids.push(sampleAt(position++));
+        const ids = new Array<number>(batch);
+        for (let i = 0; i < batch; i++) ids[i] = sampleAt(position++);
         const kept = withoutStruck(ids, struck);
         samples += kept.length;
         return { index, height, width, samples: kept, seed: hash32(hash32(unitSeed, step), index) };
       });
-      return { step, units, samples, cursor, nextCursor: position };
+      const plan = { step, units, samples, cursor, nextCursor: position };
+      if (!isWhole) return plan;
+      for (const old of known.keys()) if (known.size >= KEPT_PLANS) known.delete(old);
+      known.set(step, plan);
+      return plan;
     },
   };
 }
@@ -128,7 +139,15 @@ function openEpochOrder(config: PlanConfig): (position: number) => number {
     }
     return order;
   };
-  return (position) => orderOf(Math.floor(position / epochSamples))[position % epochSamples];
+  let newest = { first: 0, end: 0, order: orderOf(0) };
+  return (position) => {
+    if (position < newest.first || position >= newest.end) {
+      const epoch = Math.floor(position / epochSamples);
+      const first = epoch * epochSamples;
+      newest = { first, end: first + epochSamples, order: orderOf(epoch) };
+    }
+    return newest.order[position - newest.first];
+  };
 }
 
 function epochOrder(config: PlanConfig, epoch: number, epochSamples: number): Uint32Array {

@@ -43,26 +43,36 @@ export function shareNodes(workers: readonly Worker[], free: readonly number[]):
     power += 1 / unitMs;
   }
   let high = Math.max(low, units / power);
-  let best = packBy(workers, free, high);
-  while (!best) {
+  const packer = openPacker(workers, free, units);
+  let best: Packing;
+  for (;;) {
+    const packed = packer.packBy(high);
+    if (packed) {
+      best = packed;
+      break;
+    }
     low = high;
     high *= 1.5;
-    best = packBy(workers, free, high);
   }
   while (high > CLOSE_ENOUGH * low) {
     const middle = (low + high) / 2;
-    const packed = packBy(workers, free, middle);
-    if (packed) best = packed;
-    if (packed) high = middle;
-    else low = middle;
+    const packed = packer.packBy(middle);
+    if (packed) {
+      packer.recycle(best);
+      best = packed;
+      high = middle;
+    } else low = middle;
   }
-  const costOf = ({ endsMs, nodes }: Packed) => endsMs + NODE_MS * nodes;
+  const costOf = ({ endsMs, nodes }: Packing) => endsMs + NODE_MS * nodes;
   for (const slack of SLACKS) {
     if ((slack - 1) * high > NODE_MS * best.nodes) break;
-    const packed = packBy(workers, free, slack * high);
-    if (packed && costOf(packed) < costOf(best)) best = packed;
+    const packed = packer.packBy(slack * high);
+    if (!packed) continue;
+    const isBetter = costOf(packed) < costOf(best);
+    packer.recycle(isBetter ? best : packed);
+    if (isBetter) best = packed;
   }
-  return best;
+  return { levels: levelsOf(best, workers.length), endsMs: best.endsMs };
 }
 
 /** The largest level of a node of at most so many units. */
@@ -70,51 +80,87 @@ export function levelOf(units: number): number {
   return Math.max(0, 31 - Math.clz32(Math.max(1, units)));
 }
 
-interface Packed extends Shares {
-  /** How many there are. */
-  readonly nodes: number;
+/** Who is given which nodes: flat, because many packings are tried for one that is kept. */
+interface Packing {
+  endsMs: number;
+  /** How many nodes there are; the worker and the level of each, a worker's largest first. */
+  nodes: number;
+  readonly workerOf: Int32Array;
+  readonly levelOf: Uint8Array;
 }
 
-/** Nodes such that all are in by `endsMs`, the largest first to whoever can; undefined where that is too soon. */
-function packBy(
-  workers: readonly Worker[],
-  whole: readonly number[],
-  endsMs: number,
-): Packed | undefined {
-  const free = [...whole];
-  let left = whole.reduce((sum, count, level) => sum + count * 2 ** level, 0);
-  const levels: number[][] = workers.map(() => []);
-  /** From its first node's begin to its last contribution's arrival. */
-  const takes = new Float64Array(workers.length);
+interface Packer {
+  /** Nodes such that all are in by `endsMs`, the largest first to whoever can; undefined where that is too soon. */
+  packBy(endsMs: number): Packing | undefined;
+  /** A packing is not wanted any more: the next one takes its place. */
+  recycle(packing: Packing): void;
+}
+
+/** Opens a packer of `free[k]` nodes of 2^k units, so many units in all. */
+function openPacker(workers: readonly Worker[], free: readonly number[], units: number): Packer {
+  const count = workers.length;
+  /** From each worker's first node's begin to its last contribution's arrival. */
+  const takes = new Float64Array(count);
+  const given = new Int32Array(count);
+  const open = new Int32Array(count);
+  const spare: Packing[] = [];
   /** Units that a worker could compute before the nodes that it has, all uploads in time. */
-  const roomOf = (i: number) => {
+  const roomOf = (i: number, endsMs: number) => {
     const { waitMs, unitMs, uploadMs, isSending } = workers[i];
-    const uploads = levels[i].length + 1;
-    const spare = endsMs - waitMs;
-    if (isSending && spare < (uploads + 1) * uploadMs) return 0;
-    return (spare - Math.max(takes[i], uploads * uploadMs)) / unitMs + 1e-6;
+    const uploads = given[i] + 1;
+    const left = endsMs - waitMs;
+    if (isSending && left < (uploads + 1) * uploadMs) return 0;
+    return (left - Math.max(takes[i], uploads * uploadMs)) / unitMs + 1e-6;
   };
-  let open = workers.map((_, i) => i);
-  let nodes = 0;
-  for (let level = whole.length - 1; level >= 0 && left > 0; level--) {
-    const size = 2 ** level;
-    const stillOpen: number[] = [];
-    for (const i of open) {
-      let room = roomOf(i);
-      for (; room >= size && takeNode(free, level); room = roomOf(i)) {
-        const { unitMs, uploadMs } = workers[i];
-        takes[i] = size * unitMs + Math.max(takes[i], (levels[i].length + 1) * uploadMs);
-        levels[i].push(level);
-        left -= size;
-        nodes++;
+
+  return {
+    recycle: (packing) => spare.push(packing),
+    packBy(endsMs) {
+      const packing = spare.pop() ?? {
+        ...{ endsMs, nodes: 0 },
+        workerOf: new Int32Array(units),
+        levelOf: new Uint8Array(units),
+      };
+      packing.endsMs = endsMs;
+      takes.fill(0);
+      given.fill(0);
+      for (let i = 0; i < count; i++) open[i] = i;
+      const rest = [...free];
+      let left = units;
+      let nodes = 0;
+      let openCount = count;
+      for (let level = rest.length - 1; level >= 0 && left > 0; level--) {
+        const size = 2 ** level;
+        let stillOpen = 0;
+        for (let at = 0; at < openCount; at++) {
+          const i = open[at];
+          let room = roomOf(i, endsMs);
+          for (; room >= size && takeNode(rest, level); room = roomOf(i, endsMs)) {
+            const { unitMs, uploadMs } = workers[i];
+            given[i]++;
+            takes[i] = size * unitMs + Math.max(takes[i], given[i] * uploadMs);
+            packing.workerOf[nodes] = i;
+            packing.levelOf[nodes] = level;
+            nodes++;
+            left -= size;
+          }
+          if (room >= 1) open[stillOpen++] = i;
+        }
+        openCount = stillOpen;
       }
-      if (room >= 1) stillOpen.push(i);
-    }
-    open = stillOpen;
-  }
-  if (left > 0) return undefined;
-  for (const list of levels) list.reverse();
-  return { levels, endsMs, nodes };
+      packing.nodes = nodes;
+      if (left === 0) return packing;
+      spare.push(packing);
+      return undefined;
+    },
+  };
+}
+
+/** Each worker's levels, the smallest first. */
+function levelsOf({ nodes, workerOf, levelOf }: Packing, workers: number): number[][] {
+  const levels: number[][] = Array.from({ length: workers }, () => []);
+  for (let at = nodes - 1; at >= 0; at--) levels[workerOf[at]].push(levelOf[at]);
+  return levels;
 }
 
 /** Takes a node of a level, from the smallest larger one where there is none; false where all are smaller. */

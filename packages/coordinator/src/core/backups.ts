@@ -62,10 +62,7 @@ function help(
     beginsAt + MARGIN * work.smallest * (volunteer.pace.msPerPixel ?? 0) >= book.lastExpected()
   )
     return;
-  const slowest = [...book.standing()]
-    .filter(({ state: at, expired }) => at === "open" && !expired)
-    .sort((a, b) => b.expectedAt - a.expectedAt);
-  for (const entry of slowest) {
+  for (const entry of book.slowest()) {
     // The slowest come first: if not even one unit of this would be in sooner, none of the rest.
     if (beginsAt + MARGIN * firstUnitMs(entry) >= entry.expectedAt) return;
     if (tryOne(entry, false)) return;

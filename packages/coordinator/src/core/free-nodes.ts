@@ -6,6 +6,7 @@
 
 import type { Node } from "@swarmvit/shared/tree";
 import { levelOf } from "./assignment.ts";
+import { type IndexSet, openIndexSet } from "./index-set.ts";
 
 export interface FreeNodes {
   /** Free units. */
@@ -26,7 +27,9 @@ export interface FreeNodes {
 export function openFreeNodes(unitCount: number): FreeNodes {
   const top = levelOf(unitCount);
   /** Maximal free nodes: the indices at each level. */
-  const blocks: Set<number>[] = Array.from({ length: top + 1 }, () => new Set());
+  const blocks = Array.from({ length: top + 1 }, (_, level) =>
+    openIndexSet(Math.ceil(unitCount / 2 ** level) + 1),
+  );
   const free = new Uint8Array(unitCount);
   const alone = new Set<number>();
   let count = 0;
@@ -96,18 +99,11 @@ export function openFreeNodes(unitCount: number): FreeNodes {
       if (count === 0) return undefined;
       for (let wanted = Math.min(level, top); wanted >= 0; wanted--) {
         for (let from = wanted; from <= top; from++) {
-          const distance = (block: number) => {
-            const first = block << from;
-            const end = first + 2 ** from;
-            return near < first ? first - near : near >= end ? near - end + 1 : 0;
-          };
-          let best: number | undefined;
-          for (const block of blocks[from])
-            if (best === undefined || distance(block) < distance(best)) best = block;
-          if (best === undefined) continue;
-          const node = within(from, best, wanted, near, suits);
+          const nearest = nearestTo(blocks[from], near >> from);
+          if (nearest === undefined) continue;
+          const node = within(from, nearest, wanted, near, suits);
           if (node) return node;
-          for (const block of [...blocks[from]].sort((a, b) => distance(a) - distance(b))) {
+          for (const block of outwards(blocks[from], near >> from)) {
             const other = within(from, block, wanted, near, suits);
             if (other) return other;
           }
@@ -119,4 +115,26 @@ export function openFreeNodes(unitCount: number): FreeNodes {
       return undefined;
     },
   };
+}
+
+/** The block nearest to one, which may be it. */
+function nearestTo(blocks: IndexSet, from: number): number | undefined {
+  const above = blocks.firstFrom(from);
+  const below = above === from ? undefined : blocks.lastBelow(from);
+  if (above === undefined || below === undefined) return above ?? below;
+  return above - from <= from - below ? above : below;
+}
+
+/** All blocks in the order of their distance from one. */
+function* outwards(blocks: IndexSet, from: number): Iterable<number> {
+  let above = blocks.firstFrom(from);
+  let below = blocks.lastBelow(from);
+  while (above !== undefined || below !== undefined)
+    if (below === undefined || (above !== undefined && above - from <= from - below)) {
+      yield above as number;
+      above = blocks.firstFrom((above as number) + 1);
+    } else {
+      yield below;
+      below = blocks.lastBelow(below);
+    }
 }

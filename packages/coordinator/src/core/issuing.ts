@@ -6,7 +6,7 @@ import { shareNodes, type Worker } from "./assignment.ts";
 import { backUp } from "./backups.ts";
 import { grantLease } from "./granting.ts";
 import { extraMsOf, isMeasured, slowDown, unitMs } from "./pace.ts";
-import { isPromising, startOf, type Volunteer } from "./roster.ts";
+import { isAvailable, isPromising, startOf, type Volunteer } from "./roster.ts";
 import { emit, record, type SessionState } from "./state.ts";
 import { isUnitDone, type Work, wantedAnswers } from "./work.ts";
 
@@ -52,7 +52,20 @@ export function spoilShares(state: SessionState): void {
   state.barred.clear();
 }
 
-/** A newcomer's speed is known now; many of them come together. */
+/** Somebody became available, or is not any more. */
+export function changePresence(state: SessionState, volunteer: Volunteer): void {
+  state.asking.add(volunteer);
+  const isNew = isAvailable(volunteer) && !isMeasured(volunteer.pace) && isPromising(volunteer);
+  if (!isNew || state.sharesStale || state.options.split === "equal") {
+    spoilShares(state);
+    return;
+  }
+  // Its first unit can only be a single one; how the rest is shared may wait for who comes with it.
+  volunteer.share = [0];
+  reshareSoon(state);
+}
+
+/** A newcomer is here, or its speed is known now; many of them come together. */
 export function reshareSoon(state: SessionState): void {
   state.reshareAt ??= Math.max(state.now, state.sharedAt + NEWCOMERS_MS);
 }
@@ -225,12 +238,12 @@ function workerOf(
 /** Gives a volunteer nodes of its share, in order, while it has room. */
 function grantShare(state: SessionState, work: Work, volunteer: Volunteer): void {
   if (volunteer.restUntil > state.now) return;
+  if (volunteer.share.length === 0 || work.free.count === 0) return;
   const near = nearOf(work, volunteer);
+  const isSuitable = (at: Node) => suits(state, work, volunteer, at);
   while (volunteer.share.length > 0 && work.free.count > 0) {
     if (state.book.backlogOf(volunteer.id).held >= volunteer.want) return;
-    const node = work.free.find(volunteer.share[0], near, (at) =>
-      suits(state, work, volunteer, at),
-    );
+    const node = work.free.find(volunteer.share[0], near, isSuitable);
     if (!node) {
       // Nothing that is free suits it: the others share it.
       state.barred.add(volunteer);
@@ -268,7 +281,7 @@ function meanUnitMs(work: Work, { pace }: Volunteer): number {
 function suits(state: SessionState, work: Work, volunteer: Volunteer, node: Node): boolean {
   if (volunteer.fitsWork !== work) {
     volunteer.fitsWork = work;
-    volunteer.fitsAll = work.units.every((unit) => fits(state, work, volunteer, unit));
+    volunteer.fitsAll = work.sizes.every(({ example }) => fits(state, work, volunteer, example));
   }
   if (
     work.kind === "gradient" &&

@@ -73,6 +73,8 @@ export interface LeaseBook {
   nextChange(): number | undefined;
   /** The latest time at which an open lease is expected. */
   lastExpected(): number;
+  /** Open leases with a unit that nobody else is at, the one expected last first. */
+  slowest(): Iterable<LeaseEntry>;
   /** Why a lease number cannot be answered. */
   refusalOf(lease: number): RefusalCode;
   /** Forgets all leases: they were for work that is over. */
@@ -99,9 +101,23 @@ export function openLeaseBook(
   const deadlines = openTimeHeap<LeaseEntry>(({ state }) => state === "open");
   const lates = openTimeHeap<LeaseEntry>(isOpen);
   const expected = openTimeHeap<LeaseEntry>(isOpen); // by minus the time: the last one first
+  const isLone = (entry: LeaseEntry) => {
+    for (let unit = entry.first; unit < entry.end; unit++) if (claims[unit] === 1) return true;
+    return false;
+  };
+  const lone = openTimeHeap<LeaseEntry>((entry) => isOpen(entry) && isLone(entry)); // likewise
 
   const claim = (entry: LeaseEntry, by: 1 | -1) => {
-    for (let unit = entry.first; unit < entry.end; unit++) claims[unit] += by;
+    let left: LeaseEntry | undefined;
+    for (let unit = entry.first; unit < entry.end; unit++) {
+      claims[unit] += by;
+      if (by > 0 || claims[unit] !== 1) continue;
+      for (const other of byUnit[unit] ?? [])
+        if (other !== entry && other !== left && isOpen(other)) {
+          left = other;
+          lone.push(-other.expectedAt, other);
+        }
+    }
     changed(entry.first, entry.end);
   };
   const isClaiming = (entry: LeaseEntry) =>
@@ -127,6 +143,7 @@ export function openLeaseBook(
       lates.push(entry.lateAt, entry);
       expected.push(-entry.expectedAt, entry);
       claim(entry, 1);
+      lone.push(-entry.expectedAt, entry);
     },
     get: (lease) => entries.get(lease),
     standing: () => standing,
@@ -169,6 +186,7 @@ export function openLeaseBook(
       lates.push(entry.lateAt, entry);
       expected.push(-entry.expectedAt, entry);
       claim(entry, 1);
+      lone.push(-entry.expectedAt, entry);
     },
     close(entry, code) {
       const wasClaiming = isClaiming(entry);
@@ -212,6 +230,18 @@ export function openLeaseBook(
       return Number.isFinite(next) ? next : undefined;
     },
     lastExpected: () => -(expected.peek()?.time ?? Number.POSITIVE_INFINITY),
+    *slowest() {
+      const passed = new Set<LeaseEntry>();
+      try {
+        for (let entry = lone.pop(); entry; entry = lone.pop()) {
+          if (passed.has(entry)) continue; // it was left alone more than once
+          passed.add(entry);
+          yield entry;
+        }
+      } finally {
+        for (const entry of passed) lone.push(-entry.expectedAt, entry);
+      }
+    },
     refusalOf(lease) {
       const entry = entries.get(lease);
       if (!entry) return lease <= highest ? "STALE" : "LEASE";
@@ -227,6 +257,7 @@ export function openLeaseBook(
       deadlines.clear();
       lates.clear();
       expected.clear();
+      lone.clear();
     },
   };
 }

@@ -221,15 +221,16 @@ function phaseOf(state: SessionState): [Phase, string?] {
 
 /** The next time at which something changes by itself. */
 function wakeAt(state: SessionState): number | undefined {
+  const { now, refusedByDisk, book, roster, work } = state;
   let at = Number.POSITIVE_INFINITY;
-  const consider = (time: number) => {
-    if (time > state.now) at = Math.min(at, time);
-  };
-  if (state.refusedByDisk && !state.finished) consider(state.refusedByDisk.retryAt);
-  consider(state.book.nextChange() ?? at);
-  if (state.work) {
-    consider(state.roster.nextRested() ?? at);
-    if (state.work.free.count > 0) consider(state.reshareAt ?? at);
-  }
+  if (refusedByDisk && !state.finished) at = earlier(at, refusedByDisk.retryAt, now);
+  at = earlier(at, book.nextChange(), now);
+  if (work) at = earlier(at, roster.nextRested(), now);
+  if (work && work.free.count > 0) at = earlier(at, state.reshareAt, now);
   return Number.isFinite(at) ? at : undefined;
+}
+
+/** The earlier of two times, of which the second one counts only if it is still to come. */
+function earlier(at: number, time: number | undefined, now: number): number {
+  return time !== undefined && time > now && time < at ? time : at;
 }

@@ -2,7 +2,7 @@
 
 import type { EvalRecord, Phase, RunState } from "@swarmvit/shared/run";
 import { bestOf, type History, lastOf, lossesOf, openHistory } from "./history.ts";
-import { refreshFree, spoilShares } from "./issuing.ts";
+import { changePresence, refreshFree } from "./issuing.ts";
 import { type LeaseBook, type LeaseEntry, openLeaseBook } from "./leases.ts";
 import { type LossWindow, openLosses } from "./loss-guard.ts";
 import type { CoreSnapshot, Effect, PublishedWeights } from "./messages.ts";
@@ -109,8 +109,7 @@ export function openState(options: SessionOptions): SessionState {
   const state: SessionState = {
     options,
     roster: openRoster(options.tools, run.id, (volunteer) => {
-      state.asking.add(volunteer);
-      spoilShares(state);
+      changePresence(state, volunteer);
       // Who is alone gives no second opinions.
       if (state.work?.kind === "evaluation") refreshFree(state, 0, state.work.units.length);
     }),

@@ -16,6 +16,8 @@ export interface SizeClass {
   readonly trains: boolean;
   /** Pixels of a unit. */
   readonly cost: number;
+  /** One of them. */
+  readonly example: Unit;
   count: number;
 }
 
@@ -161,20 +163,25 @@ function costOfUnit(unit: Unit): number {
 }
 
 function unitsOf(units: Unit[], trains: boolean): WorkUnits {
-  const byKey = new Map<string, number>();
   const sizes: SizeClass[] = [];
   const sizeOf = new Uint16Array(units.length);
-  units.forEach((unit, i) => {
-    const { height, width, samples } = unit;
-    const key = `${trains ? "" : "evaluation "}${height}x${width}x${samples.length}`;
-    let index = byKey.get(key);
-    if (index === undefined) {
-      index = sizes.push({ key, trains, cost: costOfUnit(unit), count: 0 }) - 1;
-      byKey.set(key, index);
+  let index = -1;
+  for (let i = 0; i < units.length; i++) {
+    const unit = units[i];
+    // Units are ordered by size: most have that of the one before.
+    if (index < 0 || !isSameSize(unit, sizes[index].example)) {
+      const key = `${trains ? "" : "evaluation "}${unit.height}x${unit.width}x${unit.samples.length}`;
+      index = sizes.findIndex((size) => size.key === key);
+      if (index < 0)
+        index = sizes.push({ key, trains, cost: costOfUnit(unit), example: unit, count: 0 }) - 1;
     }
     sizes[index].count++;
     sizeOf[i] = index;
-  });
+  }
   const smallest = Math.min(...sizes.map(({ cost }) => cost));
   return { units, sizes, sizeOf, smallest, free: openFreeNodes(units.length) };
+}
+
+function isSameSize(a: Unit, b: Unit): boolean {
+  return a.height === b.height && a.width === b.width && a.samples.length === b.samples.length;
 }

@@ -1,6 +1,7 @@
 /** Seeded chance for simulations, and a stand-in for the run's secrets. */
 
 import { hash32, uniform } from "@swarmvit/shared/random";
+import type { CoreTools } from "../core/messages.ts";
 
 export interface Chance {
   /** Uniform in [0, 1). */
@@ -21,6 +22,15 @@ export function openChance(seed: number): Chance {
     between: (low, high) => low + (high - low) * next(),
     happens: (probability) => probability > 0 && next() < probability,
     below: (n) => Math.floor(n * next()),
+  };
+}
+
+/** The run's secrets and fresh ids, all from a seed. */
+export function toyTools(seed: number): CoreTools {
+  let ids = 0;
+  return {
+    mac: (text) => toyMac(seed, text),
+    freshId: () => toyMac(seed + 1, `${ids++}`).slice(0, 16),
   };
 }
 

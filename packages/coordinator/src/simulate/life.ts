@@ -32,7 +32,7 @@ export interface LifeContext extends Pick<SessionOptions, "tools" | "startedAt" 
   readonly tally: OpenTally;
   readonly disk: SimulatedDisk;
   violate(what: string): void;
-  /** The core took so many milliseconds of processor time for an event (not counted for the tiny model). */
+  /** The core took so many real milliseconds for an event. */
   handled(coreMs: number): void;
   record(record: MetricRecord): void;
   /** The run is over. */
@@ -83,11 +83,11 @@ export function openLife(context: LifeContext): Life {
   const send = (event: CoreEvent) => {
     if (ended) return;
     ledger.before(event);
-    const before = isTiny ? undefined : process.cpuUsage();
+    config.onEvent?.(event, clock.now);
+    const before = performance.now();
     const effects = session.handle(event, clock.now);
     const wake = session.wakeAt();
-    const { user, system } = before ? process.cpuUsage(before) : { user: 0, system: 0 };
-    context.handled((user + system) / 1000);
+    context.handled(performance.now() - before);
     ledger.after(effects);
     if (event.type === "committed") onCommitted(event);
     for (const effect of effects) perform(effect);

@@ -1,6 +1,7 @@
 /** What a simulated swarm is made of, and what may happen to it. */
 
 import type { Codec } from "@swarmvit/shared/codec";
+import type { CoreEvent } from "../core/messages.ts";
 import type { SessionOptions } from "../core/options.ts";
 import type { Clock } from "./clock.ts";
 import type { DeviceModel } from "./device.ts";
@@ -35,4 +36,6 @@ export interface SwarmConfig {
   /** Published parameters after so many commits, where they are known. */
   reference?(commits: number): string | undefined;
   onStep?(steps: number, clock: Clock): void;
+  /** What the core is about to be told, and when: told the same again, it does the same. */
+  onEvent?(event: CoreEvent, now: number): void;
 }

@@ -4,7 +4,7 @@
  */
 
 import type { MetricRecord, RunState } from "@swarmvit/shared/run";
-import { openChance, toyMac } from "./chance.ts";
+import { openChance, toyTools } from "./chance.ts";
 import { openClock } from "./clock.ts";
 import { openCrowd } from "./crowd.ts";
 import { openDisk } from "./disk.ts";
@@ -30,12 +30,13 @@ export interface SwarmOutcome extends Tally {
   readonly weights: string;
   /** Sample ids of each committed step. */
   readonly samples: readonly (readonly number[])[];
-  /** Milliseconds of processor time in the core (not counted for the tiny model), and its events. */
+  /** Real milliseconds in the core, and its events. */
   readonly coreMs: number;
   readonly events: number;
 }
 
-const START_MS = 1_000_000;
+/** When a swarm begins, in virtual Unix milliseconds. */
+export const START_MS = 1_000_000;
 
 /** Runs a swarm until its last step. Violations are collected; a run that stands still is one. */
 export function runSwarm(config: SwarmConfig): SwarmOutcome {
@@ -48,7 +49,6 @@ export function runSwarm(config: SwarmConfig): SwarmOutcome {
   };
   const records: MetricRecord[] = [];
   let life: Life | undefined;
-  let ids = 0;
   let crashes = 0;
   let ended = false;
   let coreMs = 0;
@@ -106,10 +106,7 @@ export function runSwarm(config: SwarmConfig): SwarmOutcome {
   });
   const first = { state: initialState(config.arithmetic, config.codec) };
   const disk = openDisk(first, () => weather.isDiskFull);
-  const tools = {
-    mac: (text: string) => toyMac(config.seed, text),
-    freshId: () => toyMac(config.seed + 1, `${ids++}`).slice(0, 16),
-  };
+  const tools = toyTools(config.seed);
 
   boot();
   crowd.begin();
