@@ -23,8 +23,8 @@ export interface SessionOptions {
   readonly maxSteps?: number;
   /** Steps between evaluations; absent: after every epoch. Always at the end. */
   readonly evalEvery?: number;
-  /** Steps between checkpoints: 20 unless told. */
-  readonly checkpointEvery?: number;
+  /** Steps between checkpoints (storage/checkpoint-interval.ts). */
+  readonly checkpointEvery: number;
   /** Volunteers connected at once: 1000 unless told. */
   readonly maxVolunteers?: number;
   /** Shards of the training split, ascending by `first`. */

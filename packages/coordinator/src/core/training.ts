@@ -10,8 +10,6 @@ import { accepted } from "./saving.ts";
 import { emit, record, recordEvent, type SessionState, snapshotOf } from "./state.ts";
 import { countedLeases, openStepWork, type StepWork, type Work } from "./work.ts";
 
-const CHECKPOINT_EVERY = 20;
-
 /** Opens the next step of the plan. */
 export function openStep(state: SessionState): void {
   const plan = state.options.planner.planStep(state.step, state.struck);
@@ -80,8 +78,7 @@ export function committed(
     );
     return;
   }
-  const every = state.options.checkpointEvery ?? CHECKPOINT_EVERY;
-  if (state.step % every === 0) state.saveWanted = true;
+  if (state.step % state.options.checkpointEvery === 0) state.saveWanted = true;
   state.roster.prune(state.now);
 }
 

@@ -5,6 +5,7 @@ import { frameBytes } from "@swarmvit/shared/frame";
 import { type SizeTuple, sizeTable } from "@swarmvit/shared/multiscale";
 import { parameterTable } from "@swarmvit/shared/parameters";
 import { openPlanner } from "@swarmvit/shared/planner";
+import { checkpointEvery } from "../storage/checkpoint-interval.ts";
 import type { DeviceModel } from "./device.ts";
 import { NO_FAULTS } from "./faults.ts";
 import { megabits } from "./link.ts";
@@ -106,7 +107,7 @@ export function scenarioSwarm(options: ScenarioOptions): SwarmConfig {
         augment: { cropScale: [0.5, 1], cropRatio: [0.75, 1.33], flip: true, evalResize: 1 },
         sizes,
       },
-      ...{ planner, split: options.split },
+      ...{ planner, split: options.split, checkpointEvery: checkpointEvery(table) },
       schedule: {
         ...{ lr: 0.002, minLr: 0.00002, warmupLr: 0.0001, warmupSamples: 20 },
         ...{ totalSamples: planner.totalSamples, granularity: "sample" },
