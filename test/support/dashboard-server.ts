@@ -255,7 +255,7 @@ function syntheticState(records: readonly MetricRecord[], step: number, count: n
       ...{ data: "fashion-mnist", model: "mobilevit_xxs", recipe: "small", epochs: 10 },
       ...{ "batch-size": 64, "unit-size": 16, lr: 0.002, "min-lr": 0.00002, smoothing: 0.1 },
       ...{ "img-size": 64, scales: "48:80:5:8", "scale-batches": "formula", seed: 42 },
-      ...{ "crop-scale": [0.5, 1], codec: "f32", port: 8080 },
+      ...{ "crop-scale": [0.8, 1], codec: "f32", port: 8080 },
     },
   };
 }
