@@ -17,14 +17,18 @@ export function replayOf(seed: number, steps: number): string {
   return `npx swarmvit simulate --scenario wild --seed ${seed} --steps ${steps}`;
 }
 
-/** Runs the seeds [first, first + count); returns how often they met what they are for. */
-export function runSeeds(first: number, count: number): Record<string, number> {
+/** Runs the swarms of the seeds [first, first + count); returns how often they met what they are for. */
+export function runSeeds(
+  first: number,
+  count: number,
+  swarmOf = wildSwarm,
+): Record<string, number> {
   const met = { crashes: 0, expired: 0, refused: 0, abandoned: 0, returned: 0, reissued: 0 };
   for (let seed = first; seed < first + count; seed++) {
     const replay = replayOf(seed, STEPS);
     let outcome: ReturnType<typeof runSwarm>;
     try {
-      outcome = runSwarm(wildSwarm(seed, STEPS));
+      outcome = runSwarm(swarmOf(seed, STEPS));
     } catch (error) {
       throw new Error(`seed ${seed} failed; replay it with: ${replay}`, { cause: error });
     }

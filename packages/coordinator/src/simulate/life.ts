@@ -66,11 +66,11 @@ const HOST_MS = 1000;
 export function openLife(context: LifeContext): Life {
   const { config, clock, chance, weather, liveness, ledger, tally, disk, violate } = context;
   const { tools, startedAt, fence } = context;
-  const { uploadBudget = Number.POSITIVE_INFINITY } = config;
+  const { uploadBudget = Number.POSITIVE_INFINITY, openCore = openSession } = config;
   const isTiny = config.arithmetic === "tiny";
   const stored = disk.newest();
   const start = stored.core ?? namesOf(stored.state);
-  const session = openSession({ ...config.session, tools, startedAt, start, fence });
+  const session = openCore({ ...config.session, tools, startedAt, start, fence });
   const uploads = isTiny
     ? openUploads(uploadBudget, () => clock.now)
     : openCountedUploads(() => clock.now);

@@ -3,6 +3,7 @@
 import type { Codec } from "@swarmvit/shared/codec";
 import type { CoreEvent } from "../core/messages.ts";
 import type { SessionOptions } from "../core/options.ts";
+import type { openSession } from "../core/session.ts";
 import type { Clock } from "./clock.ts";
 import type { DeviceModel } from "./device.ts";
 import type { Faults } from "./faults.ts";
@@ -38,4 +39,6 @@ export interface SwarmConfig {
   onStep?(steps: number, clock: Clock): void;
   /** What the core is about to be told, and when: told the same again, it does the same. */
   onEvent?(event: CoreEvent, now: number): void;
+  /** Opens the core; another than the real one shows that what it does wrong is noticed. */
+  readonly openCore?: typeof openSession;
 }
