@@ -70,7 +70,7 @@ describe("the dashboard's page", { timeout: 120_000 }, () => {
     expect(await tile(page, "Step").textContent()).toContain("812");
     expect(await tile(page, "Volunteers").textContent()).toBe("5");
     expect(await page.locator(".host").count()).toBe(0);
-    expect(await page.title()).toBe("▶ 52 % Training – run-7");
+    await expect.poll(() => page.title()).toBe("▶ 52 % Training – run-7");
     await reads(page, ".chart .summary", lossSummary("812"));
     expect(await page.locator(".chart canvas").count()).toBe(5);
     expect(await page.locator(".histogram tbody tr").count()).toBe(5);
@@ -109,7 +109,7 @@ describe("the dashboard's page", { timeout: 120_000 }, () => {
     await reads(page, ".live", "live");
     server.interrupt();
     await reads(page, ".live", "disconnected, showing last state");
-    expect(await page.title()).toBe("✕ Disconnected – run-7");
+    await expect.poll(() => page.title()).toBe("✕ Disconnected – run-7");
     expect(await tile(page, "Step").textContent()).toContain("30");
     server.commit();
     server.restore();

@@ -30,10 +30,14 @@ export async function runInDeno(code: string, args: readonly string[] = []): Pro
   try {
     const script = join(folder, "script.mjs");
     await writeFile(script, code);
-    const child = spawn(deno, ["run", "-A", "--unstable-webgpu", script, ...args], {
-      env: { ...process.env, VK_ICD_FILENAMES: LAVAPIPE, NO_COLOR: "1" },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(
+      deno,
+      ["run", "-A", "--unstable-webgpu", "--v8-flags=--expose-gc", script, ...args],
+      {
+        env: { ...process.env, VK_ICD_FILENAMES: LAVAPIPE, NO_COLOR: "1" },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     const [output, errors]: string[][] = [[], []];
     child.stdout.setEncoding("utf8").on("data", (text: string) => output.push(text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => errors.push(text));

@@ -73,7 +73,7 @@ test("nothing heavy before the tap; then it contributes, pauses, goes on and lea
 
   await page.getByRole("button", { name: "Pause" }).click();
   await page.getByRole("heading", { name: "Paused by you" }).waitFor();
-  expect(await page.title()).toMatch(/^Paused by you/);
+  await expect.poll(() => page.title()).toMatch(/^Paused by you/);
   await expect.poll(() => state().volunteers[0].state).toBe("paused");
   const before = state().step;
   await page.getByRole("button", { name: "Resume" }).click();

@@ -210,6 +210,7 @@ function growthUnits(): number {
 }
 
 function residentBytes(): number {
+  (globalThis as { gc?: () => void }).gc?.(); // what is garbage has not grown
   return Deno?.memoryUsage().rss ?? 0;
 }
 
