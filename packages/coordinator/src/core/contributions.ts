@@ -4,11 +4,12 @@ import type { RefusalCode, Report } from "@swarmvit/shared/frame";
 import type { Join } from "./assembly.ts";
 import { compareAnswers } from "./evaluation.ts";
 import { revokeLease, sendVerdict } from "./granting.ts";
-import { isOnlyHope, refreshFree, reshareSoon } from "./issuing.ts";
+import { refreshFree, reshareSoon } from "./issuing.ts";
 import type { LeaseEntry } from "./leases.ts";
 import { isMeasured, observe, observeUpload } from "./pace.ts";
 import { hear, type Volunteer } from "./roster.ts";
 import { emit, record, type SessionState } from "./state.ts";
+import { isOnlyHope } from "./suitability.ts";
 import { diverge, forgetStep } from "./training.ts";
 import {
   type EvaluationWork,

@@ -9,11 +9,12 @@ import {
 } from "@swarmvit/shared/protocol";
 import { blame, note } from "./contributions.ts";
 import { resendLeases } from "./granting.ts";
-import { isOnlyHope, refreshFree, sizeKey } from "./issuing.ts";
+import { refreshFree } from "./issuing.ts";
 import type { LeaseEntry } from "./leases.ts";
 import { hear, type Volunteer } from "./roster.ts";
 import { statusOf } from "./run-state.ts";
 import { emit, type SessionState } from "./state.ts";
+import { isOnlyHope, sizeKey } from "./suitability.ts";
 import { strikeSample } from "./training.ts";
 import { isUnitDone } from "./work.ts";
 

@@ -108,7 +108,7 @@ export function openLeaseBook(
   const lone = openTimeHeap<LeaseEntry>((entry) => isOpen(entry) && isLone(entry)); // likewise
 
   const claim = (entry: LeaseEntry, by: 1 | -1) => {
-    let left: LeaseEntry | undefined;
+    let left: LeaseEntry | undefined; // alone with a unit now; most often with the next one as well
     for (let unit = entry.first; unit < entry.end; unit++) {
       claims[unit] += by;
       if (by > 0 || claims[unit] !== 1) continue;
