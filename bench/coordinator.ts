@@ -5,8 +5,8 @@
  *     int8 contributions of S with 1000 classes checked, decoded and summed in tree order each
  *     second, in one thread and in two, as a share of copying the same bytes in memory.
  *   npx tsx bench/coordinator.ts loop [seconds] [volunteers] [why]
- *     delay and longest stalls of the event loop of a real coordinator (XS, int8) with volunteers on real sockets in
- *     another process: each fetches its deltas, waits a second and sends a contribution.
+ *     delay and longest stalls of the event loop of a real coordinator (XS, int8) with volunteers on
+ *     real sockets in another process: each fetches its deltas, waits a second and sends a contribution.
  */
 
 import { fork } from "node:child_process";
