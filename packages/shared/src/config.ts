@@ -38,9 +38,9 @@ export type RunConfig = Omit<GivenConfig, keyof RecipeSettings> & RecipeSettings
 
 export const RECIPES: Readonly<Record<GivenConfig["recipe"], RecipeSettings>> = {
   // For images of about 28 to 64 pixels and runs of minutes: a gentle crop, since a crop of 8 % of
-  // 28 pixels shows nothing and one of 50 % costs three points of top-1 in six epochs; and a rate
-  // that a batch of 128 bears. Eight units keep a few volunteers busy, and make a step long beside
-  // the exchange at its end.
+  // 28 pixels shows nothing and one of 50 % costs three points of top-1 in six epochs (two seeds);
+  // a rate that a batch of 128 bears. Eight units keep a few volunteers busy, and make a step long
+  // beside the exchange at its end.
   small: {
     epochs: 10,
     batchSize: 128,
