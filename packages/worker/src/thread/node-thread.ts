@@ -1,5 +1,6 @@
 /** Node's compute thread: the engine blocks it for whole units while the socket's thread keeps its heartbeat. */
 
+import { setMaxListeners } from "node:events";
 import { totalmem } from "node:os";
 import { type MessagePort, workerData } from "node:worker_threads";
 import { crc32 } from "node:zlib";
@@ -10,6 +11,9 @@ import { loadModuleFromDisk } from "../engine/wasm/modules-node.ts";
 import { decodeInNode } from "../input/decode-node.ts";
 import { openDawn } from "../node/dawn.ts";
 import { exposeCompute } from "./remote-compute.ts";
+
+// Each image of a unit may wait for its shard by the lease's one signal. Node takes 11 for a leak.
+setMaxListeners(4096);
 
 const { port, threads } = workerData as { port: MessagePort; threads?: number };
 const choices = openNodeChoices();
