@@ -131,7 +131,10 @@ export async function openFakeCoordinator(options: FakeOptions = {}): Promise<Fa
       coordinator.abandons.push(abandon);
       tell("abandon");
     });
-    socket.on("leave", () => tell("leave"));
+    socket.on("leave", (answer) => {
+      tell("leave");
+      answer();
+    });
     const credit = (lease: number): Credit => {
       const { frame, received } = uploads.get(lease)!;
       return { ok: true, offset: received, credits: received < frame.byteLength ? 2 : 0 };

@@ -234,7 +234,8 @@ export interface VolunteerToServer {
   offer(offer: Offer, ack: (answer: Credit | Refusal) => void): void;
   chunk(chunk: Chunk, bytes: Uint8Array, ack: (answer: Credit | Refusal) => void): void;
   abandon(abandon: Abandon): void;
-  leave(): void;
+  /** Answered when it has been heard: what is written just before a socket closes may not be. */
+  leave(ack: () => void): void;
 }
 
 export interface ServerToVolunteer {

@@ -56,7 +56,7 @@ export interface Guard {
     maxBytes: number,
     handle: (message: z.infer<S>, bytes: Uint8Array, acknowledge: Acknowledge) => void,
   ): void;
-  /** A message without content. */
+  /** A message without content, answered when it was handled. */
   onSignal(event: string, handle: () => void): void;
   /** Refuses a message that only a wrong program or a stranger sends; too many close the socket. */
   strike(code: AnyRefusal, detail: string, acknowledge?: Acknowledge): void;
@@ -136,6 +136,7 @@ export function guardSocket(socket: Socket, limits: GuardLimits, tools: GuardToo
       listen(event, (args, acknowledge) => {
         if (args.length !== 0) return strike("MALFORMED", `"${event}"`, acknowledge);
         handle();
+        acknowledge(undefined);
       });
     },
   };

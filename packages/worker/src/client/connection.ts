@@ -25,6 +25,8 @@ const LAST_RECONNECT_MS = 15_000;
 const RECONNECT_JITTER = 0.5;
 /** A message unanswered for this long counts as lost with its link. A slow uplink needs most of it. */
 const ANSWER_MS = 90_000;
+/** For the answer to `leave`; a coordinator that is gone is not waited for. */
+const GOODBYE_MS = 1_000;
 
 /** A transport class of the client library. */
 export type SocketTransport = typeof NodeWebSocket;
@@ -59,6 +61,7 @@ export interface Connection {
   want(want: Want): void;
   abandon(abandon: Abandon): void;
   leave(): void;
+  /** Closes the socket once the goodbye, if one was said, has been answered. */
   close(): Promise<void>;
 }
 
@@ -77,6 +80,7 @@ export function openConnection(options: ConnectionOptions): Connection {
     },
   );
   let closed = false;
+  let goodbye: Promise<unknown> | undefined;
   let rejoin: ReturnType<typeof setTimeout> | undefined;
   const pace = openUploadPace();
   socket.on("connect", () => {
@@ -120,30 +124,18 @@ export function openConnection(options: ConnectionOptions): Connection {
       if (socket.connected) socket.emit("abandon", abandon);
     },
     leave: () => {
-      if (socket.connected) socket.emit("leave");
+      if (!socket.connected) return;
+      // The server may drop what it reads together with the end of the socket: wait until it has heard.
+      goodbye = socket
+        .timeout(GOODBYE_MS)
+        .emitWithAck("leave")
+        .catch(() => {});
     },
     async close() {
       closed = true;
       clearTimeout(rejoin);
-      // What was just emitted (abandon, leave) still has to reach the wire.
-      if (socket.connected) await drained(socket);
+      await goodbye;
       socket.disconnect();
     },
   };
-}
-
-/** Resolves when the transport has taken everything that was written, or after a second. */
-function drained(socket: Socket<ServerToVolunteer, VolunteerToServer>): Promise<void> {
-  return new Promise((resolve) => {
-    const { engine } = socket.io;
-    // The buffer is filled and flushed within this turn of the event loop.
-    setTimeout(() => {
-      if (engine.writeBuffer.length === 0) return resolve();
-      const timer = setTimeout(resolve, 1_000);
-      engine.once("drain", () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    }, 0);
-  });
 }
