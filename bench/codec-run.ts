@@ -137,7 +137,14 @@ async function trainIn(
     losses.push(report.loss / plan.samples);
     const lr = learningRate(schedule, plan.cursor);
     const log = logOf(step, plan);
-    const committed = await work.commit(step, assembly.root, plan.samples, lr, log);
+    const committed = await work.commit(
+      step,
+      assembly.root,
+      plan.samples,
+      lr,
+      log,
+      step + 1 === steps,
+    );
     if ("unlogged" in committed) throw new Error(committed.unlogged);
     if (!committed.finite) throw new Error(`step ${step + 1} is not finite`);
     work.forget(step);
@@ -161,6 +168,7 @@ async function trainIn(
     return right / packed.validation.samples;
   };
   const { parameters, statistics, emaParameters, emaStatistics } = published.weights;
+  if (!emaParameters || !emaStatistics) throw new Error("the moving averages were not published");
   const top1 = await evaluate(emaParameters, emaStatistics);
   const top1Raw = await evaluate(parameters, statistics);
   await executor.close();

@@ -91,7 +91,7 @@ const step = async (vectors: Vectors, gradients: readonly Float32Array[], codec?
     expect(result).toMatchObject({ ok: true });
   }
   await vectors.add(0, root, left, right);
-  return committed(await vectors.commit(0, root, 4, 0.01, LOG));
+  return committed(await vectors.commit(0, root, 4, 0.01, LOG, true));
 };
 
 describe("long vectors", () => {
@@ -110,7 +110,7 @@ describe("long vectors", () => {
 
   it("report a wrong call as its error and go on", async () => {
     const { vectors } = await start(threadVectors);
-    await expect(vectors.commit(0, root, 4, 0.01, LOG)).rejects.toThrow(
+    await expect(vectors.commit(0, root, 4, 0.01, LOG, true)).rejects.toThrow(
       /node 1:0 of step 0 is not filled/,
     );
     expect((await step(vectors, [ramp(1), ramp(1)])).finite).toBe(true);
@@ -198,7 +198,7 @@ describe("long vectors", () => {
         await work.add(0, root, left, right);
         await work.alias(0, upper, { level: 0, index: 2 });
         await work.add(0, top, root, upper);
-        norms.push(committed(await work.commit(0, top, 6, 0.01, LOG)).gradNorm);
+        norms.push(committed(await work.commit(0, top, 6, 0.01, LOG, true)).gradNorm);
       }
       expect(norms[0]).toBe(norms[1]);
     },

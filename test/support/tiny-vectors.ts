@@ -77,7 +77,7 @@ export async function commitTiny(
 
 /** The commit alone: what a core asks for again after a refusal. */
 export function retryTiny(work: VectorWork, step: number, from: string) {
-  return work.commit(step, { level: 1, index: 0 }, 4, 0.01, logOf(step, from));
+  return work.commit(step, { level: 1, index: 0 }, 4, 0.01, logOf(step, from), true);
 }
 
 function logOf(step: number, from: string): StepLog {

@@ -102,7 +102,9 @@ async function serve(options: CoordinatorOptions, run: OpenRun): Promise<Coordin
   };
   const session = sessionOf(options, run);
   const history = (since: number) => session.history(since);
-  const published = openPublishedVectors();
+  const published = openPublishedVectors(
+    (bytes) => void run.vectors.recycle(bytes).catch(() => {}),
+  );
   published.add(run.start);
   const uploads = openUploads(limits.uploadBytes);
   const admission = openAdmission(limits, log);

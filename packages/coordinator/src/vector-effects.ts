@@ -82,8 +82,8 @@ export function openVectorEffects(context: VectorEffectsOptions): VectorEffects 
   };
 
   const commit = async (effect: EffectOf<"commit">): Promise<CoreEvent> => {
-    const { step, root, samples, lr, log } = effect;
-    const commitment = await vectors.commit(step, root, samples, lr, log);
+    const { step, root, samples, lr, log, evaluated } = effect;
+    const commitment = await vectors.commit(step, root, samples, lr, log, evaluated);
     if ("unlogged" in commitment) {
       const { unlogged: detail } = commitment;
       report(`step ${step + 1} could not be written to the log: ${detail}`);

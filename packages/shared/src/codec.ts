@@ -25,11 +25,15 @@ export function encodedGradientBytes(codec: Codec, table: ParameterTable): numbe
   return scaleBytes(table) + padTo4(2 * table.parameterCount);
 }
 
-/** Encodes [parameterCount] values. `f16` rounds to nearest even after an exact scaling. */
+/**
+ * Encodes [parameterCount] values. `f16` rounds to nearest even after an exact scaling; it takes the
+ * memory of an encoding before, `out`, where there is one. `f32` shares the gradient's memory.
+ */
 export function encodeGradient(
   codec: Codec,
   table: ParameterTable,
   gradient: Float32Array,
+  out?: Uint8Array,
 ): Uint8Array {
   if (gradient.length !== table.parameterCount)
     throw new Error(
@@ -37,7 +41,7 @@ export function encodeGradient(
     );
   if (codec === "f32") return bytesOf(gradient);
   if (codec === "int8") return encodeInt8(table, gradient);
-  const bytes = new Uint8Array(encodedGradientBytes(codec, table));
+  const bytes = out ?? new Uint8Array(encodedGradientBytes(codec, table));
   const { exponents, halves } = f16Parts(table, bytes);
   table.parameters.forEach(({ offset, size }, t) => {
     const tensor = gradient.subarray(offset, offset + size);

@@ -5,6 +5,9 @@
 
 const scratch = new Float32Array(1);
 const scratchBits = new Uint32Array(scratch.buffer);
+/** Scaled values on their way to halves, few enough for the processor's nearest cache. */
+const SOME = new Float32Array(2048);
+const SOME_BITS = new Uint32Array(SOME.buffer);
 
 /** Bits of the nearest half, ties to even; overflow gives infinity, NaN stays NaN. */
 export function toHalf(value: number): number {
@@ -31,24 +34,35 @@ export function halfOfBits(bits: number): number {
 
 /** Halves of values · scale, for a power of two as scale; the product must stay within float32. */
 export function encodeHalves(values: Float32Array, scale: number, out: Uint16Array): void {
-  const scaled = new Float32Array(values.length);
-  for (let i = 0; i < scaled.length; i++) scaled[i] = values[i] * scale;
-  const bits = new Uint32Array(scaled.buffer);
-  for (let i = 0; i < bits.length; i++) {
-    const magnitude = bits[i] & 0x7fffffff;
+  for (let first = 0; first < values.length; first += SOME.length)
+    encodeSome(values, first, Math.min(first + SOME.length, values.length), scale, out);
+}
+
+/** Values [first, end), at most as many as `SOME` holds. */
+function encodeSome(
+  values: Float32Array,
+  first: number,
+  end: number,
+  scale: number,
+  out: Uint16Array,
+): void {
+  for (let i = first; i < end; i++) SOME[i - first] = values[i] * scale;
+  for (let i = first; i < end; i++) {
+    const bits = SOME_BITS[i - first];
+    const magnitude = bits & 0x7fffffff;
     if (magnitude < 0x477ff000 && magnitude >= 0x38800000) {
       // As in `halfOfBits`, which most values are spared.
       const rebiased = magnitude - 0x38000000;
       const half = (rebiased + 0xfff + ((rebiased >>> 13) & 1)) >>> 13;
-      out[i] = ((bits[i] >>> 16) & 0x8000) | half;
-    } else out[i] = halfOfBits(bits[i]);
+      out[i] = ((bits >>> 16) & 0x8000) | half;
+    } else out[i] = halfOfBits(bits);
   }
 }
 
 /** Values of halves · scale. */
 export function decodeHalves(halves: Uint16Array, scale: number, out: Float32Array): void {
   const values = halfTable();
-  for (let i = 0; i < halves.length; i++) out[i] = values[halves[i]] * scale;
+  for (let i = 0; i < halves.length; i++) out[i] = Math.fround(values[halves[i]] * scale);
 }
 
 /** Value of each of the 65,536 halves. */

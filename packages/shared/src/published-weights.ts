@@ -20,14 +20,19 @@ export function firstPublished(codec: Codec, weights: Float32Array): Float32Arra
     : weights.slice();
 }
 
-/** Makes p_t of `weights` in place of p_{t-1} in `published`; for `int8` returns the delta between them. */
+/**
+ * Makes p_t of `weights` in place of p_{t-1} in `published`; for `int8` returns the delta between them,
+ * and `scratch` [parameterCount] is overwritten.
+ */
 export function publishWeights(
   codec: Codec,
   table: ParameterTable,
   weights: Float32Array,
   published: Float32Array,
+  scratch?: Float32Array,
 ): Uint8Array | undefined {
-  if (codec === "int8") return publishDelta(table, weights, published);
+  if (codec === "int8")
+    return publishDelta(table, weights, published, scratch ?? new Float32Array(weights.length));
   published.set(codec === "f16" ? firstPublished(codec, weights) : weights);
   return undefined;
 }
@@ -76,9 +81,10 @@ function publishDelta(
   table: ParameterTable,
   weights: Float32Array,
   published: Float32Array,
+  difference: Float32Array,
 ): Uint8Array {
-  const difference = new Float32Array(weights.length);
-  for (let i = 0; i < difference.length; i++) difference[i] = weights[i] - published[i];
+  for (let i = 0; i < difference.length; i++)
+    difference[i] = Math.fround(weights[i] - published[i]);
   // 1-D tensors cost the same as values, and as values they are exact.
   for (const tensor of table.parameters) {
     const end = tensor.offset + tensor.size;

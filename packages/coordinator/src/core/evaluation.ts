@@ -7,19 +7,6 @@ import { type EvaluationWork, isOnEma, openEvaluationWork } from "./work.ts";
 /** Relative difference of two honest devices' losses on one unit, at most. */
 const LOSS_TOLERANCE = 1e-3;
 
-/** True when the weights now in force are to be evaluated before the next step. */
-export function isEvaluationDue(state: SessionState): boolean {
-  const { options, step, startedWith, evaluatedAt, totalSteps } = state;
-  if (options.validation.shards.length === 0 || step <= evaluatedAt) return false;
-  if (step >= totalSteps) return true;
-  // An evaluation begins anew after a restart: a coordinator that is killed more often than one takes
-  // must still make steps.
-  if (step === startedWith) return false;
-  const { evalEvery } = options;
-  const period = (at: number) => (evalEvery ? Math.floor(at / evalEvery) : epochAt(state, at));
-  return period(step) > period(evaluatedAt);
-}
-
 /** Opens both passes over the validation set. */
 export function openEvaluation(state: SessionState): void {
   const { shards, height, width, unitSamples } = state.options.validation;
@@ -84,12 +71,6 @@ export function finishEvaluation(state: SessionState, work: EvaluationWork): boo
   }
   closeWork(state);
   return true;
-}
-
-/** The epoch that the step after `step` commits belongs to. */
-function epochAt(state: SessionState, step: number): number {
-  const { planner } = state.options;
-  return Math.floor((planner.planStep(step)?.cursor ?? 0) / planner.epochSamples);
 }
 
 function zero(): { samples: number; top1: number; top5: number; loss: number } {

@@ -5,6 +5,7 @@ import type { Unit } from "@swarmvit/shared/planner";
 import type { ShardRef } from "@swarmvit/shared/protocol";
 import { type Node, unitRange } from "@swarmvit/shared/tree";
 import type { LeaseEntry } from "./leases.ts";
+import type { PublishedWeights } from "./messages.ts";
 import { computeMsOf, extraMsOf, slowDown } from "./pace.ts";
 import { isPromising, startOf } from "./roster.ts";
 import { emit, type SessionState } from "./state.ts";
@@ -127,6 +128,7 @@ function sendLease(state: SessionState, entry: LeaseEntry): void {
   const { id, units, first, end, bytes, volunteer: to } = entry;
   const isEvaluation = work?.kind === "evaluation";
   const onEma = isEvaluation && isOnEma(work, entry.first);
+  const { parameters, statistics } = onEma ? averagesOf(weights) : weights;
   const shards = isEvaluation ? options.validation.shards : options.shards;
   // Whoever has these units now will have units near the same place of the next step.
   const nextUnits = work?.kind === "gradient" ? work.nextUnits.slice(first, end) : [];
@@ -144,13 +146,20 @@ function sendLease(state: SessionState, entry: LeaseEntry): void {
       samples: id.samples,
       shards: shardsOf(shards, units),
       ahead: shardsOf(options.shards, nextUnits),
-      weights: onEma ? weights.emaParameters : weights.parameters,
-      statistics: isEvaluation ? (onEma ? weights.emaStatistics : weights.statistics) : undefined,
+      weights: parameters,
+      statistics: isEvaluation ? statistics : undefined,
       codec: id.codec,
       bytes,
       deadlineMs: Math.max(0, Math.round(entry.deadlineAt - state.now)),
     },
   });
+}
+
+/** Errors where they were not published: then the commit was not told of this evaluation. */
+function averagesOf({ emaParameters, emaStatistics }: PublishedWeights) {
+  if (emaParameters === undefined || emaStatistics === undefined)
+    throw new Error("an evaluation is open, and the moving averages are not published");
+  return { parameters: emaParameters, statistics: emaStatistics };
 }
 
 /** The shards that hold the units' samples, in order; `shards` ascend by `first`. */

@@ -32,8 +32,9 @@ export interface PublishedWeights {
   /** p_t, what gradients are taken at. */
   readonly parameters: string;
   readonly statistics: string;
-  readonly emaParameters: string;
-  readonly emaStatistics: string;
+  /** The moving averages; only where these weights are to be evaluated, or training starts from them. */
+  readonly emaParameters?: string;
+  readonly emaStatistics?: string;
 }
 
 export type CoreEvent =
@@ -105,7 +106,16 @@ export type Effect =
    * sure, else by `commit-failed`. After that the same effect comes again: then only the writing is
    * tried again.
    */
-  | { type: "commit"; step: number; root: Node; samples: number; lr: number; log: StepLog }
+  | {
+      type: "commit";
+      step: number;
+      root: Node;
+      samples: number;
+      lr: number;
+      log: StepLog;
+      /** The new weights are evaluated before the next step: their moving averages are published too. */
+      evaluated: boolean;
+    }
   /** Vectors of this step are no longer needed; none of them is being worked on. */
   | { type: "forget-step"; step: number }
   /** Write a checkpoint of the state after `step` commits, as it is now; `core` is what a session starts from. Answered. */

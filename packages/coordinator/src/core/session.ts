@@ -7,7 +7,8 @@ import type { FrameId, RefusalCode } from "@swarmvit/shared/frame";
 import type { HistoryPage, Phase, RunState } from "@swarmvit/shared/run";
 import { added, refused, uploaded, verified } from "./contributions.ts";
 import { control, rollbackFailed, rolledBack, settle } from "./control.ts";
-import { finishEvaluation, isEvaluationDue, openEvaluation } from "./evaluation.ts";
+import { finishEvaluation, openEvaluation } from "./evaluation.ts";
+import { isEvaluationDue } from "./evaluation-due.ts";
 import { expireLeases, issueLeases } from "./issuing.ts";
 import { abandon, disconnected, hello, leave, want } from "./joining.ts";
 import type { CoreEvent, CoreSnapshot, Effect } from "./messages.ts";
@@ -171,7 +172,7 @@ function mayLease({ askAll, asking, sharesStale, reshareAt, now }: SessionState)
 }
 
 function openNext(state: SessionState): void {
-  if (isEvaluationDue(state)) openEvaluation(state);
+  if (isEvaluationDue(state, state.step)) openEvaluation(state);
   else if (state.step < state.totalSteps) openStep(state);
   else state.ending = "done";
 }

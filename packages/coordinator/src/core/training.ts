@@ -2,6 +2,7 @@
 
 import type { StepRecord } from "@swarmvit/shared/run";
 import { learningRate } from "@swarmvit/shared/schedule";
+import { isEvaluationDue } from "./evaluation-due.ts";
 import { revokeLease } from "./granting.ts";
 import { refreshFree, spoilShares } from "./issuing.ts";
 import { isRunaway, usualLoss } from "./loss-guard.ts";
@@ -46,6 +47,7 @@ export function askCommit(state: SessionState, work: StepWork): void {
     samples: log.record.samples,
     lr: log.record.lr,
     log,
+    evaluated: isEvaluationDue(state, work.step + 1),
   });
 }
 

@@ -20,7 +20,7 @@ export interface HttpOptions {
   /** `local`: asked from this machine, so the join link may be told. */
   state(local: boolean): RunState;
   history(since: number): HistoryPage;
-  readonly published: Pick<PublishedVectors, "get" | "halves" | "deltas">;
+  readonly published: Pick<PublishedVectors, "hold" | "halves" | "deltas">;
   /** Undefined when all is well, else what is wrong. */
   health(): string | undefined;
   readonly admission: Admission;
@@ -88,8 +88,9 @@ export function createHttpApp(options: HttpOptions): Express {
 
   app.get("/weights/:sha256", (request, response) => {
     const { sha256 } = request.params;
-    const { name, parts } = encodingOf(options, sha256, request.query);
+    const { name, parts, release } = encodingOf(options, sha256, request.query);
     if (!parts) return notFound(response, "no such weights: they are kept for a few steps only");
+    if (release) response.once("close", release);
     if (isCached(request, response, name)) return;
     const [first, ...more] = parts.map(asBuffer);
     const body = more.length > 0 ? Buffer.concat([first, ...more]) : first;
@@ -183,12 +184,15 @@ function encodingOf(
   { published }: HttpOptions,
   sha256: string,
   { from, codec }: Request["query"],
-): { readonly name: string; readonly parts?: readonly Uint8Array[] } {
+): { readonly name: string; readonly parts?: readonly Uint8Array[]; release?(): void } {
   if (typeof from === "string" && SHA256.test(from))
     return { name: `${sha256}-${from}`, parts: published.deltas(sha256, from) };
-  const halves = codec === "f16";
-  const bytes = halves ? published.halves(sha256) : published.get(sha256);
-  return { name: halves ? `${sha256}-f16` : sha256, parts: bytes && [bytes] };
+  if (codec === "f16") {
+    const halves = published.halves(sha256);
+    return { name: `${sha256}-f16`, parts: halves && [halves] };
+  }
+  const held = published.hold(sha256);
+  return { name: sha256, parts: held && [held.bytes], release: held?.release };
 }
 
 /** Sets the headers of an immutable answer; true where the client has it already. */

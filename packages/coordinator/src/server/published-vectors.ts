@@ -4,10 +4,17 @@ import type { Lease } from "@swarmvit/shared/protocol";
 import { DELTAS_KEPT } from "@swarmvit/shared/published-weights";
 import type { EncodedWeights, Published } from "../vectors/publication.ts";
 
+/** A vector that is being sent: its bytes stay as they are until it is released. */
+export interface HeldVector {
+  /** Float32. */
+  readonly bytes: Uint8Array;
+  release(): void;
+}
+
 export interface PublishedVectors {
   add(published: Published): void;
-  /** A vector's float32 bytes. */
-  get(sha256: string): Uint8Array | undefined;
+  /** A vector for a while. */
+  hold(sha256: string): HeldVector | undefined;
   /** The published parameters as halves, where the run's codec says so. */
   halves(sha256: string): Uint8Array | undefined;
   /** The deltas that lead to the parameters from an earlier version, oldest first; undefined where it is too far back. */
@@ -16,26 +23,63 @@ export interface PublishedVectors {
   pin(lease: Pick<Lease, "kind" | "step" | "weights" | "statistics">): void;
 }
 
+interface Vector {
+  readonly bytes: Uint8Array;
+  holders: number;
+  dropped: boolean;
+}
+
 /** Publications that are kept: a volunteer that is a step behind finds what its lease names. */
 const KEPT = 3;
 
-/** Opens an empty store. */
-export function openPublishedVectors(): PublishedVectors {
-  const vectors = new Map<string, Uint8Array>();
+/** Opens an empty store. `recycle` is given the bytes of each vector that nobody can ask for or reads any more. */
+export function openPublishedVectors(
+  recycle: (bytes: Uint8Array) => void = () => {},
+): PublishedVectors {
+  const vectors = new Map<string, Vector>();
   const encodings = new Map<string, EncodedWeights>(); // by the hash of the parameters
   const generations: (readonly string[])[] = []; // oldest first
   const pinned = { step: -1, hashes: new Set<string>() };
+  const recycleIfUnused = ({ bytes, holders, dropped }: Vector) => {
+    if (dropped && holders === 0) recycle(bytes);
+  };
+  const drop = (vector: Vector) => {
+    vector.dropped = true;
+    recycleIfUnused(vector);
+  };
   return {
     add({ vectors: added, weights, encoded }) {
-      for (const { sha256, bytes } of added) vectors.set(sha256, bytes);
+      for (const { sha256, bytes } of added) {
+        if (vectors.has(sha256))
+          recycle(bytes); // the same values again
+        else vectors.set(sha256, { bytes, holders: 0, dropped: false });
+      }
       if (encoded) encodings.set(weights.parameters, encoded);
       generations.push(added.map(({ sha256 }) => sha256));
       if (generations.length > KEPT) generations.shift();
       const wanted = new Set([...generations.flat(), ...pinned.hashes]);
-      for (const hash of vectors.keys()) if (!wanted.has(hash)) vectors.delete(hash);
+      for (const [hash, vector] of vectors)
+        if (!wanted.has(hash)) {
+          vectors.delete(hash);
+          drop(vector);
+        }
       for (const hash of encodings.keys()) if (!wanted.has(hash)) encodings.delete(hash);
     },
-    get: (sha256) => vectors.get(sha256),
+    hold(sha256) {
+      const vector = vectors.get(sha256);
+      if (!vector) return undefined;
+      vector.holders++;
+      let released = false;
+      return {
+        bytes: vector.bytes,
+        release() {
+          if (released) return;
+          released = true;
+          vector.holders--;
+          recycleIfUnused(vector);
+        },
+      };
+    },
     halves(sha256) {
       const encoded = encodings.get(sha256);
       return encoded?.from === undefined ? encoded?.bytes : undefined;

@@ -45,13 +45,15 @@ export function copyState(state: VectorState): VectorState {
   };
 }
 
-/** Names of the four published vectors. */
-export function namesOf(state: VectorState): PublishedWeights {
+/** Names of the published vectors, with the moving averages where they are to be evaluated. */
+export function namesOf(state: VectorState, evaluated = true): PublishedWeights {
   return {
     parameters: nameOf(state.published, state.steps, "p"),
     statistics: nameOf(state.statistics, state.steps, "s"),
-    emaParameters: nameOf(state.emaWeights, state.steps, "e"),
-    emaStatistics: nameOf(state.emaStatistics, state.steps, "t"),
+    ...(evaluated && {
+      emaParameters: nameOf(state.emaWeights, state.steps, "e"),
+      emaStatistics: nameOf(state.emaStatistics, state.steps, "t"),
+    }),
   };
 }
 

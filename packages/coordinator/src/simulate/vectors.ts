@@ -72,10 +72,10 @@ export function openSimulatedVectors(context: VectorsContext): SimulatedVectors 
   let closed = false;
   let readyAt = 0;
 
-  const publish = (): PublishedWeights => {
-    const names = namesOf(state);
+  const publish = (evaluated = true): PublishedWeights => {
+    const names = namesOf(state, evaluated);
     published.set(names.parameters, state.published.slice());
-    published.set(names.emaParameters, state.emaWeights.slice());
+    if (names.emaParameters) published.set(names.emaParameters, state.emaWeights.slice());
     for (const old of published.keys()) {
       if (published.size <= 2 * KEPT_PUBLISHED) break;
       published.delete(old);
@@ -151,14 +151,14 @@ export function openSimulatedVectors(context: VectorsContext): SimulatedVectors 
     return { type: "added", step, node };
   };
   const commit = (effect: Extract<Effect, { type: "commit" }>): CoreEvent => {
-    const { step, root, samples, lr, log } = effect;
+    const { step, root, samples, lr, log, evaluated } = effect;
     if (context.disk.isFull()) return { type: "commit-failed", step, detail: DISK_FULL };
     const sum = take(step, root);
     if (step !== state.steps) throw new Error(`step ${step} is committed after ${state.steps}`);
     if (sum.first !== 0 || sum.end !== unitCount || sum.samples !== samples)
       throw new Error(`step ${step} sums ${sum.samples} samples, not ${samples}`);
     const { gradNorm, finite } = applyStep(state, codec, sum, samples, lr);
-    weights = publish();
+    weights = publish(evaluated);
     if (finite) context.disk.append({ ...log.core, weights }, copyState(state));
     return { type: "committed", step, weights, gradNorm, finite };
   };

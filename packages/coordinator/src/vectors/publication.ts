@@ -1,7 +1,6 @@
 /** What is served of a state: its vectors by their hashes, and the encoding that volunteers fetch. */
 
 import { createHash } from "node:crypto";
-import { bytesOf } from "@swarmvit/shared/bytes";
 import type { Codec } from "@swarmvit/shared/codec";
 import { encodeAsHalves } from "@swarmvit/shared/published-weights";
 import type { PublishedWeights } from "../core/messages.ts";
@@ -21,27 +20,37 @@ export interface EncodedWeights {
   readonly bytes: Uint8Array;
 }
 
-/**
- * Copies of what is served, so that the next step does not change them under a download. `delta`
- * leads from the parameters whose hash is `from`.
- */
+export interface PublicationOptions {
+  /** With the moving averages: they are read where weights are evaluated. */
+  readonly evaluated: boolean;
+  /** The delta from the parameters published before. */
+  readonly encoded?: EncodedWeights;
+  copyOf(vector: Float32Array): Uint8Array;
+}
+
+/** Copies of what is served, so that the next step does not change them under a download. */
 export function publicationOf(
   state: VectorState,
   codec: Codec,
-  from: string,
-  delta?: Uint8Array,
+  { evaluated, encoded, copyOf }: PublicationOptions,
 ): Published {
-  const vectors = [state.published, state.statistics, state.emaWeights, state.emaStatistics].map(
-    (vector) => {
-      const bytes = bytesOf(vector.slice());
-      return { sha256: hashOf(bytes), bytes };
-    },
-  );
-  const [parameters, statistics, emaParameters, emaStatistics] = vectors.map((v) => v.sha256);
-  const weights = { parameters, statistics, emaParameters, emaStatistics };
-  const encoded =
-    codec === "f16" ? { bytes: encodeAsHalves(state.published) } : delta && { bytes: delta, from };
-  return { weights, vectors, encoded };
+  const vectors: { sha256: string; bytes: Uint8Array }[] = [];
+  const publish = (vector: Float32Array): string => {
+    const bytes = copyOf(vector);
+    const sha256 = hashOf(bytes);
+    vectors.push({ sha256, bytes });
+    return sha256;
+  };
+  const weights = {
+    parameters: publish(state.published),
+    statistics: publish(state.statistics),
+    ...(evaluated && {
+      emaParameters: publish(state.emaWeights),
+      emaStatistics: publish(state.emaStatistics),
+    }),
+  };
+  const halves = codec === "f16" ? { bytes: encodeAsHalves(state.published) } : undefined;
+  return { weights, vectors, encoded: halves ?? encoded };
 }
 
 /** SHA-256 in hex of a vector's bytes. */

@@ -30,11 +30,14 @@ export interface StepScalars {
 }
 
 export interface StepUpdate extends StepScalars {
-  /** Averaged and clipped, [parameterCount]. */
+  /** Averaged and clipped, [parameterCount]; used up where it is applied. */
   readonly gradient: Float32Array;
   /** Σ(b·s) over the step's units, [statisticsCount]. */
   readonly statistics: Float32Array;
 }
+
+/** JSON, gradient and statistics: the parts of a record's body. */
+export type RecordBody = readonly [Uint8Array, Uint8Array, Uint8Array];
 
 /** What the log says of a step beside its vectors. */
 export interface StepEntry extends StepScalars {
@@ -44,7 +47,7 @@ export interface StepEntry extends StepScalars {
   readonly log: StepLog;
 }
 
-/** Applies a step, in place. Returns the delta of the published weights where the codec has one. */
+/** Applies a step, in place, and overwrites its gradient. Returns the delta of the published weights where the codec has one. */
 export function applyUpdate(
   state: VectorState,
   table: ParameterTable,
@@ -57,13 +60,14 @@ export function applyUpdate(
   stepEma(state.emaWeights, state.weights, update.emaMomentum);
   stepEma(state.emaStatistics, state.statistics, update.emaMomentum);
   state.steps++;
-  return publishWeights(codec, table, state.weights, state.published);
+  return publishWeights(codec, table, state.weights, state.published, update.gradient);
 }
 
 /**
  * The body of a log record: length of the JSON u32 · JSON, padded with spaces to 4 · gradient ·
  * statistics f32. The gradient is in f32 where the run's codec is, else in f16 with a power-of-two
- * scale a tensor; `gradient` in the result is the value that was written, and is what to apply.
+ * scale a tensor; `gradient` becomes the value that is written, which is what to apply. `before` is a
+ * body that nobody needs any more: its memory is used again.
  */
 export function encodeRecord(
   table: ParameterTable,
@@ -71,24 +75,24 @@ export function encodeRecord(
   entry: StepEntry,
   gradient: Float32Array,
   statistics: Float32Array,
-): { readonly body: readonly Uint8Array[]; readonly gradient: Float32Array } {
+  before?: RecordBody,
+): RecordBody {
   const json = Buffer.from(JSON.stringify(entry));
   const head = new Uint8Array(4 + padTo4(json.byteLength)).fill(32);
   new DataView(head.buffer).setUint32(0, head.byteLength - 4, true);
   head.set(json, 4);
   const kept = keptCodec(codec);
-  const encoded = encodeGradient(kept, table, gradient);
-  return {
-    body: [head, encoded, bytesOf(statistics)],
-    gradient: decodeGradient(kept, table, encoded),
-  };
+  const encoded = encodeGradient(kept, table, gradient, before?.[1]);
+  if (kept !== "f32") decodeGradient(kept, table, encoded, gradient);
+  return [head, encoded, bytesOf(statistics)];
 }
 
-/** Reads a record's body. Errors where it is not one of this model and codec. */
+/** Reads a record's body, the gradient into `out`. Errors where it is not one of this model and codec. */
 export function decodeRecord(
   table: ParameterTable,
   codec: Codec,
   body: Uint8Array,
+  out?: Float32Array,
 ): { readonly entry: StepEntry; readonly update: StepUpdate } {
   const kept = keptCodec(codec);
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
@@ -98,7 +102,7 @@ export function decodeRecord(
   if (body.byteLength !== expected)
     throw new Error(`a record of ${expected} bytes was expected (got ${body.byteLength})`);
   const entry: StepEntry = JSON.parse(Buffer.from(body.subarray(4, gradientAt)).toString("utf8"));
-  const gradient = decodeGradient(kept, table, body.subarray(gradientAt, statisticsAt));
+  const gradient = decodeGradient(kept, table, body.subarray(gradientAt, statisticsAt), out);
   const statistics = floatsOf(body.subarray(statisticsAt));
   return { entry, update: { ...entry, gradient, statistics } };
 }

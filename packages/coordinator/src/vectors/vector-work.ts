@@ -28,7 +28,14 @@ import { syncFile, writeFileDurably } from "../storage/durable-file.ts";
 import { openStepLog, readStepLog } from "../storage/step-log.ts";
 import { openNodeSums } from "./node-sums.ts";
 import { hashOf, type Published, publicationOf } from "./publication.ts";
-import { applyUpdate, decodeRecord, encodeRecord, type StepEntry } from "./step-update.ts";
+import {
+  applyUpdate,
+  decodeRecord,
+  encodeRecord,
+  type RecordBody,
+  type StepEntry,
+} from "./step-update.ts";
+import { openVectorPool } from "./vector-pool.ts";
 import { initialVectorState, type VectorState } from "./vector-state.ts";
 import { type UnitSize, verifyContribution } from "./verify-contribution.ts";
 
@@ -97,8 +104,9 @@ export interface VectorWork {
   /** node = child: the other half lies beyond U. */
   alias(step: number, node: Node, child: Node): void;
   /**
-   * One optimizer step on the root's average, on disk and applied when it resolves. After
-   * `Unlogged` the same call tries again to write what is applied already.
+   * One optimizer step on the root's average, on disk and applied when it resolves; with its moving
+   * average published too where it is to be `evaluated`. After `Unlogged` the same call tries again
+   * to write what is applied already.
    */
   commit(
     step: number,
@@ -106,7 +114,10 @@ export interface VectorWork {
     samples: number,
     lr: number,
     log: StepLog,
+    evaluated: boolean,
   ): Promise<Commitment | Unlogged>;
+  /** Takes the memory of a published vector back: nobody reads it any more. */
+  recycle(vector: Uint8Array): void;
   forget(step: number): void;
   checkpoint(core: CoreSnapshot): CheckpointEntry;
   /** Writes a weights file with timm names. */
@@ -132,11 +143,22 @@ export function openVectorWork(
   /** SHA-256 of the published weights in force. */
   let inForce = "";
   /** Applied, and not yet on disk for sure. */
-  let unlogged: { step: number; body: readonly Uint8Array[]; commitment: Commitment } | undefined;
+  let unlogged:
+    | { step: number; body: RecordBody; gradient: Float32Array; commitment: Commitment }
+    | undefined;
+  /** Of a record that is on disk. */
+  let oldBody: RecordBody | undefined;
+  /** Of vectors that were published: fresh memory costs more than the copy. */
+  const pool = openVectorPool(table.parameterCount);
 
   /** `delta`: from the weights that were in force. */
-  const publish = (delta?: Uint8Array): Published => {
-    const published = publicationOf(state(), setup.codec, inForce, delta);
+  const publish = (evaluated: boolean, delta?: Uint8Array): Published => {
+    const encoded = delta && { bytes: delta, from: inForce };
+    const published = publicationOf(state(), setup.codec, {
+      evaluated,
+      encoded,
+      copyOf: pool.copyOf,
+    });
     inForce = published.weights.parameters;
     return published;
   };
@@ -150,7 +172,7 @@ export function openVectorWork(
       current = initialVectorState(table, setup.codec, parameters, statistics);
       unlogged = undefined;
       nodes.clear();
-      return publish();
+      return publish(true);
     },
 
     restore(before) {
@@ -166,15 +188,16 @@ export function openVectorWork(
       nodes.clear();
       unlogged = undefined;
       current = checkpoint.state;
-      return { ...publish(), core: checkpoint.core, entry: checkpoint.entry, warnings };
+      return { ...publish(true), core: checkpoint.core, entry: checkpoint.entry, warnings };
     },
 
     replay() {
       const now = state();
       const entries: StepEntry[] = [];
+      const gradient = new Float32Array(table.parameterCount);
       const end = readStepLog(disk, setup.logDirectory, now.steps, (step, body) => {
         try {
-          const { entry, update } = decodeRecord(table, setup.codec, body);
+          const { entry, update } = decodeRecord(table, setup.codec, body, gradient);
           if (entry.from !== inForce)
             return `step ${step} does not start from the weights that were reached`;
           applyUpdate(now, table, setup.codec, optimizer, update);
@@ -187,7 +210,7 @@ export function openVectorWork(
       });
       crashPoint("log-replayed");
       stepLog.cut(now.steps);
-      const published = publish();
+      const published = publish(true);
       const last = entries.at(-1);
       return {
         ...published,
@@ -222,7 +245,7 @@ export function openVectorWork(
     add: nodes.add,
     alias: nodes.alias,
 
-    async commit(step, root, samples, lr, log) {
+    async commit(step, root, samples, lr, log, evaluated) {
       if (unlogged?.step !== step) {
         const now = state();
         const { gradient, statistics } = nodes.take(step, root);
@@ -231,7 +254,7 @@ export function openVectorWork(
         if (setup.clipGrad !== undefined) clipGradient(gradient, gradNorm, setup.clipGrad);
         const applied = Math.min(gradNorm, setup.clipGrad ?? gradNorm);
         if (!(applied < MAX_NORM) || !allFinite(statistics))
-          return { ...publish(), gradNorm, finite: false };
+          return { ...publish(evaluated), gradNorm, finite: false };
         const t = now.steps + 1;
         const scalars = {
           samples,
@@ -240,17 +263,14 @@ export function openVectorWork(
           emaMomentum: emaMomentum(t, setup.recipe),
         };
         const entry: StepEntry = { ...scalars, gradNorm, from: inForce, log };
-        const record = encodeRecord(table, setup.codec, entry, gradient, statistics);
+        const body = encodeRecord(table, setup.codec, entry, gradient, statistics, oldBody);
+        oldBody = undefined;
         // The weights change while the disk is busy with the record.
-        const logged = outcomeOf(stepLog.append(t, record.body));
-        const update = { ...scalars, gradient: record.gradient, statistics };
+        const logged = outcomeOf(stepLog.append(t, body));
+        const update = { ...scalars, gradient, statistics };
         const delta = applyUpdate(now, table, setup.codec, optimizer, update);
-        if (record.gradient !== gradient) nodes.recycle(gradient); // the record is a copy
-        unlogged = {
-          step,
-          body: record.body,
-          commitment: { ...publish(delta), gradNorm, finite: true },
-        };
+        const commitment = { ...publish(evaluated, delta), gradNorm, finite: true };
+        unlogged = { step, body, gradient, commitment };
         crashPoint("step-applied");
         const problem = await logged;
         if (problem !== undefined) return { unlogged: problem };
@@ -259,10 +279,14 @@ export function openVectorWork(
         if (problem !== undefined) return { unlogged: problem };
       }
       crashPoint("log-synced");
-      const { commitment } = unlogged;
+      const { commitment, gradient, body } = unlogged;
       unlogged = undefined;
+      nodes.recycle(gradient);
+      oldBody = body;
       return commitment;
     },
+
+    recycle: pool.recycle,
 
     forget: nodes.forget,
 

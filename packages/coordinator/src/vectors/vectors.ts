@@ -36,6 +36,7 @@ const METHODS = [
   "add",
   "alias",
   "commit",
+  "recycle",
   "forget",
   "checkpoint",
   "saveModel",
@@ -104,9 +105,9 @@ function vectorsOf(
   return { ...methods, close } as Vectors;
 }
 
-/** A frame moves to the thread without a copy where it has its buffer for itself. */
+/** A frame or an old vector moves to the thread without a copy where it has its buffer for itself. */
 function transferable(method: keyof VectorWork, args: readonly unknown[]): ArrayBuffer[] {
-  if (method !== "verify") return [];
+  if (method !== "verify" && method !== "recycle") return [];
   const { buffer, byteLength } = args[0] as Uint8Array;
   return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [];
 }
