@@ -104,7 +104,8 @@ async function trainIn(
   );
   const batchOf = batchSource(shards, packed, session.run.augment);
 
-  let published = work.initialize(initialParameters(table, run.seed), initialStatistics(table));
+  work.initialize(initialParameters(table, run.seed), initialStatistics(table));
+  let published = work.publish();
   let held = vectorOf(published, published.weights.parameters);
   let [up, down] = [0, 0];
   const losses: number[] = [];

@@ -46,8 +46,8 @@ async function surviveSeed(seed: number) {
     fence = record.fence;
     const work = openVectorWork(setup, disk, TINY_TABLE);
     const restored = work.restore();
-    const start = restored ?? initializeTiny(work);
-    if (published.length === 0) published = [start.weights.parameters];
+    if (!restored) initializeTiny(work);
+    if (published.length === 0) published = [work.publish().weights.parameters];
     const replayed = work.replay();
     if (replayed.warnings.length > 0) throw new Error(replayed.warnings.join());
     let step = replayed.core?.step ?? restored?.core.step ?? 0;
@@ -70,10 +70,10 @@ async function surviveSeed(seed: number) {
         told.rollbacks++;
         const checkpoints = listCheckpoints(disk, setup.checkpointDirectory);
         backTo = checkpoints.findLast((entry) => entry.step < step)?.step ?? 0;
-        const back = work.restore(step) ?? initializeTiny(work);
+        if (!work.restore(step)) initializeTiny(work);
         work.dropLater();
         metrics.cut((line) => isWithin(line, backTo ?? 0));
-        if (back.weights.parameters !== published[backTo])
+        if (work.publish().weights.parameters !== published[backTo])
           throw new Error("not what was rolled to");
         step = backTo;
         published.length = step + 1;

@@ -43,7 +43,7 @@ export function tinyVector(seed: number, length: number): Float32Array {
 }
 
 export function initializeTiny(work: VectorWork) {
-  return work.initialize(
+  work.initialize(
     tinyVector(1, TINY_TABLE.parameterCount),
     tinyVector(2, TINY_TABLE.statisticsCount).map(Math.abs),
   );

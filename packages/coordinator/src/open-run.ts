@@ -61,7 +61,7 @@ export interface OpenRun {
   readonly checkpoints: RunState["checkpoints"];
   readonly metrics: MetricsLog;
   /** Back to the weights before the first step. */
-  initialize(): Promise<Published>;
+  initialize(): Promise<void>;
   close(): Promise<void>;
 }
 

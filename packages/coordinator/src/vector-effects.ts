@@ -126,9 +126,10 @@ export function openVectorEffects(context: VectorEffectsOptions): VectorEffects 
     try {
       const restored = await vectors.restore(before);
       for (const line of restored?.warnings ?? []) options.log(line);
-      const from = restored ?? (await run.initialize());
+      if (!restored) await run.initialize();
       const step = restored?.core.step ?? 0;
       await vectors.dropLater();
+      const from = await vectors.publish();
       metrics.cut((record) => isWithin(record, step));
       published.add(from);
       return { type: "rolled-back", step, weights: from.weights };

@@ -45,16 +45,17 @@ export function stepAdamW(
   const { beta1, beta2, epsilon, weightDecay, decayed } = config;
   const rate = lr / biasCorrection1;
   const root2 = Math.sqrt(biasCorrection2);
+  const [newest1, newest2] = [1 - beta1, 1 - beta2];
   for (const { offset, size, shape } of tensors) {
     const keep = decayed === "all" || shape.length > 1 ? 1 - lr * weightDecay : 1;
     for (let i = offset; i < offset + size; i++) {
       const g = gradient[i];
-      firstMoment[i] = beta1 * firstMoment[i] + (1 - beta1) * g;
-      secondMoment[i] = beta2 * secondMoment[i] + (1 - beta2) * g * g;
-      // Read back rounded: a resume from a checkpoint must see the same numbers.
-      weights[i] =
-        weights[i] * keep -
-        (rate * firstMoment[i]) / (Math.sqrt(secondMoment[i]) / root2 + epsilon);
+      // Rounded before they are used: a resume from a checkpoint must see the same numbers.
+      const first = Math.fround(beta1 * firstMoment[i] + newest1 * g);
+      const second = Math.fround(beta2 * secondMoment[i] + newest2 * g * g);
+      firstMoment[i] = first;
+      secondMoment[i] = second;
+      weights[i] = weights[i] * keep - (rate * first) / (Math.sqrt(second) / root2 + epsilon);
     }
   }
 }

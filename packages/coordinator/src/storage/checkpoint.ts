@@ -50,7 +50,10 @@ export function encodeCheckpoint(
   });
 }
 
-/** Reads a checkpoint of this model. Errors on another schema, variant or class count, or damage. */
+/**
+ * Reads a checkpoint of this model; the state shares the memory of `bytes` where that is aligned.
+ * Errors on another schema, variant or class count, or damage.
+ */
 export function decodeCheckpoint(bytes: Uint8Array, table: ParameterTable): Checkpoint {
   const { tensors, metadata } = decodeSafetensors(bytes);
   const expect = (what: string, wanted: string | number, got: string | number | undefined) => {
@@ -66,7 +69,7 @@ export function decodeCheckpoint(bytes: Uint8Array, table: ParameterTable): Chec
     if (!tensor) throw new Error(`a checkpoint with the vector ${name} was expected (got none)`);
     const size = name === "statistics" || name === "emaStatistics" ? "statistics" : "parameter";
     expect(`${name} of`, table[`${size}Count`], tensor.shape.join());
-    return tensorFloats(tensor).slice();
+    return tensorFloats(tensor);
   };
   const core: CoreSnapshot = JSON.parse(metadata.core ?? "null");
   if (core?.schema !== 1)

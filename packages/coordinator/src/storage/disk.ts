@@ -7,7 +7,7 @@
 export interface Disk {
   /** Names in a directory, sorted; none where there is no such directory. */
   list(directory: string): string[];
-  /** `length` bytes from `from`, fewer at the end of the file; undefined where there is no file. */
+  /** `length` bytes from `from`, in memory that is the caller's own, fewer at the end of the file; undefined where there is no file. */
   read(path: string, from?: number, length?: number): Uint8Array | undefined;
   /** Bytes of a file; undefined where there is none. */
   size(path: string): number | undefined;

@@ -65,7 +65,7 @@ export interface Unlogged {
   readonly unlogged: string;
 }
 
-export interface Restored extends Published {
+export interface Restored {
   readonly core: CoreSnapshot;
   /** The checkpoint in words, and what was wrong with newer ones. */
   readonly entry: CheckpointEntry;
@@ -87,7 +87,7 @@ export type VerifyResult =
 
 export interface VectorWork {
   /** Starts from these values, each flat; also where there is no checkpoint to restore. */
-  initialize(parameters: Float32Array, statistics: Float32Array): Published;
+  initialize(parameters: Float32Array, statistics: Float32Array): void;
   /**
    * Loads the newest whole checkpoint, of those older than `before` steps; undefined where there
    * is none. Forgets all nodes.
@@ -95,6 +95,8 @@ export interface VectorWork {
   restore(before?: number): Restored | undefined;
   /** Brings the vectors up to the end of the log, and takes out of it what does not follow. */
   replay(): Replayed;
+  /** What is in force, for whoever starts from it. */
+  publish(): Published;
   /** Gives up the log and the checkpoints of all later steps: a roll-back begins another life here. */
   dropLater(): void;
   /** Decodes and checks a frame; a gradient's vectors become the node's that it names. */
@@ -172,7 +174,7 @@ export function openVectorWork(
       current = initialVectorState(table, setup.codec, parameters, statistics);
       unlogged = undefined;
       nodes.clear();
-      return publish(true);
+      inForce = hashOf(current.published);
     },
 
     restore(before) {
@@ -188,7 +190,8 @@ export function openVectorWork(
       nodes.clear();
       unlogged = undefined;
       current = checkpoint.state;
-      return { ...publish(true), core: checkpoint.core, entry: checkpoint.entry, warnings };
+      inForce = hashOf(current.published);
+      return { core: checkpoint.core, entry: checkpoint.entry, warnings };
     },
 
     replay() {
@@ -224,6 +227,8 @@ export function openVectorWork(
             : [],
       };
     },
+
+    publish: () => publish(true),
 
     dropLater() {
       const { steps } = state();

@@ -31,6 +31,7 @@ const METHODS = [
   "initialize",
   "restore",
   "replay",
+  "publish",
   "dropLater",
   "verify",
   "add",
