@@ -1,7 +1,7 @@
 /**
  * What a step costs the core itself: a swarm runs in virtual time, then the core alone is told the
- * same events again. Processor time of this process between commits, so other work on the machine
- * counts little.
+ * same events again. Time of the thread that it holds up, and beside it the processor time of the
+ * whole process between commits, in which the collector's helpers and the engine's compiler count too.
  *
  *   npx tsx bench/core-time.ts [volunteers] [steps] [churn]
  */
@@ -27,22 +27,30 @@ const session = openSession({
   start: namesOf(initialState(swarm.arithmetic, swarm.codec)),
 });
 const took: number[] = [];
+const held: number[] = [];
 let before = process.cpuUsage();
 let longestMs = 0;
+let heldMs = 0;
 for (const { event, now } of events) {
   // A commit opens the next step and leases it out: that is the next one's cost.
   if (event.type === "committed") {
     const { user, system } = process.cpuUsage(before);
     took.push((user + system) / 1000);
+    held.push(heldMs);
+    heldMs = 0;
     before = process.cpuUsage();
   }
   const from = performance.now();
   session.handle(event, now);
-  longestMs = Math.max(longestMs, performance.now() - from);
+  const eventMs = performance.now() - from;
+  heldMs += eventMs;
+  longestMs = Math.max(longestMs, eventMs);
 }
-const [first, ...others] = took;
-const sorted = others.toSorted((a, b) => a - b);
-const median = sorted[sorted.length >> 1];
-console.log(
-  `${workers} volunteers: first step ${first.toFixed(0)} ms of the core, then median ${median.toFixed(1)}, most ${sorted.at(-1)?.toFixed(1)} (${events.length} events, the longest ${longestMs.toFixed(0)} ms)`,
-);
+const told = ([first, ...others]: readonly number[]) => {
+  const sorted = others.toSorted((a, b) => a - b);
+  const median = sorted[sorted.length >> 1];
+  return `first step ${first.toFixed(0)} ms, then median ${median.toFixed(1)}, most ${sorted.at(-1)?.toFixed(1)}`;
+};
+console.log(`${workers} volunteers, ${events.length} events, the longest ${longestMs.toFixed(0)} ms`);
+console.log(`the core's thread:  ${told(held)}`);
+console.log(`the whole process:  ${told(took)}`);
