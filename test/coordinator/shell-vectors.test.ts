@@ -109,6 +109,43 @@ describe("long vectors", () => {
     expect(results[0]).toEqual(results[1]);
   });
 
+  it("give the same bits in memory that was used before", async () => {
+    const life = async (open: typeof inlineVectors, recycles: boolean) => {
+      const { vectors } = await start(open, { codec: "int8" });
+      const hashes = [];
+      for (let i = 0; i < 6; i++) {
+        const gradients = [ramp(1e-3 * (i + 1)), ramp(-2e-3)];
+        const { weights, spent, vectors: published } = await step(vectors, gradients, "int8");
+        hashes.push(weights);
+        expect(spent.map(({ byteLength }) => byteLength)).toEqual(
+          Array(2).fill(frame(0, gradients[0], "int8").byteLength),
+        );
+        if (recycles) for (const { bytes } of published) await vectors.recycle(bytes);
+      }
+      return hashes;
+    };
+    const fresh = await life(inlineVectors, false);
+    expect(new Set(fresh.map(({ parameters }) => parameters)).size).toBe(6);
+    expect(await life(inlineVectors, true)).toEqual(fresh);
+    expect(await life(threadVectors, true)).toEqual(fresh);
+  });
+
+  it("publish the moving averages where they are evaluated", async () => {
+    const { vectors, first } = await start(inlineVectors);
+    expect(first.weights.emaParameters).toBe(first.weights.parameters);
+    for (const [i, evaluated] of [false, true].entries()) {
+      await vectors.verify(frame(i, ramp(1e-3)), idOf(i), SIZES);
+      const done = committed(
+        await vectors.commit(0, { level: 0, index: i }, 2, 0.01, LOG, evaluated),
+      );
+      const { emaParameters, emaStatistics } = done.weights;
+      const hashes = done.vectors.map(({ sha256 }) => sha256);
+      expect(hashes).toHaveLength(evaluated ? 4 : 2);
+      if (evaluated) expect(hashes.slice(2)).toEqual([emaParameters, emaStatistics]);
+      else expect([emaParameters, emaStatistics]).toEqual([undefined, undefined]);
+    }
+  });
+
   it("report a wrong call as its error and go on", async () => {
     const { vectors } = await start(threadVectors);
     await expect(vectors.commit(0, root, 4, 0.01, LOG, true)).rejects.toThrow(

@@ -43,6 +43,27 @@ describe("uploads", () => {
     expect(uploads.offer(3, 10)).toMatchObject({ ok: true });
   });
 
+  it("take the memory of frames that are used up, where it fits", () => {
+    const uploads = openUploads(100);
+    const old = new Uint8Array(10).fill(9);
+    uploads.recycle(old);
+    const fill = (lease: number, bytes: number) => {
+      uploads.offer(lease, bytes);
+      uploads.chunk(lease, 0, new Uint8Array(bytes).fill(lease));
+      return uploads.take(lease)!;
+    };
+    expect([...fill(1, 4)]).toEqual([1, 1, 1, 1]);
+    const again = fill(2, 10);
+    expect(again).toBe(old);
+    expect([...again]).toEqual(Array(10).fill(2));
+    expect(fill(3, 10)).not.toBe(old);
+    // Not more than half of the budget is kept.
+    const many: Uint8Array[] = Array.from({ length: 8 }, () => new Uint8Array(10));
+    for (const frame of many) uploads.recycle(frame);
+    const taken = [4, 5, 6, 7, 8, 9, 10, 11].map((lease) => fill(lease, 10));
+    expect(taken.filter((frame) => many.includes(frame))).toHaveLength(5);
+  });
+
   it("go on after a reconnect where they stopped", async () => {
     cluster = await openCluster();
     const before = await cluster.join();

@@ -91,6 +91,7 @@ export function openVectorEffects(context: VectorEffectsOptions): VectorEffects 
     }
     report(undefined);
     published.add(commitment);
+    for (const frame of commitment.spent) uploads.recycle(frame);
     crashPoint("step-served");
     const { weights, gradNorm, finite } = commitment;
     return { type: "committed", step, weights, gradNorm, finite };

@@ -15,6 +15,8 @@ export interface Uploads {
   /** The whole frame, out of the budget from now on; undefined where it is not complete. */
   take(lease: number): Uint8Array | undefined;
   drop(lease: number): void;
+  /** Takes the memory of a frame that is used up, for one of the same size. */
+  recycle(frame: Uint8Array): void;
 }
 
 export interface Taken {
@@ -44,7 +46,13 @@ interface Upload {
 /** Opens the uploads with a budget for all buffers together; `now` in milliseconds. */
 export function openUploads(budgetBytes: number, now = () => performance.now()): Uploads {
   const uploads = new Map<number, Upload>();
+  /** Fresh memory costs the event loop more than the copy into it. */
+  let spare: Uint8Array[] = [];
   let bytesInFlight = 0;
+  const memoryOf = (bytes: number): Uint8Array => {
+    if (spare.at(-1)?.byteLength !== bytes) return new Uint8Array(bytes);
+    return spare.pop() as Uint8Array;
+  };
   const drop = (lease: number) => {
     const upload = uploads.get(lease);
     if (!upload) return;
@@ -86,7 +94,7 @@ export function openUploads(budgetBytes: number, now = () => performance.now()):
           code: "SIZE",
           detail: `a chunk of 1 to ${room} bytes was expected, got ${bytes.byteLength}`,
         };
-      upload.frame ??= new Uint8Array(upload.bytes);
+      upload.frame ??= memoryOf(upload.bytes);
       upload.frame.set(bytes, offset);
       upload.received += bytes.byteLength;
       const complete = upload.received === upload.bytes;
@@ -103,5 +111,10 @@ export function openUploads(budgetBytes: number, now = () => performance.now()):
     },
 
     drop,
+
+    recycle(frame) {
+      if (spare[0]?.byteLength !== frame.byteLength) spare = []; // all gradients of a run are of one size
+      if ((spare.length + 1) * frame.byteLength <= budgetBytes / 2) spare.push(frame);
+    },
   };
 }

@@ -41,5 +41,6 @@ export function openCountedUploads(now: () => number): Uploads {
       return NO_BYTES;
     },
     drop,
+    recycle() {},
   };
 }

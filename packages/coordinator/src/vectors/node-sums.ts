@@ -25,6 +25,8 @@ export interface NodeSums {
   take(step: number, node: Node): { gradient: Float32Array; statistics: Float32Array };
   /** Gives a vector back that nobody reads any more. */
   recycle(gradient: Float32Array): void;
+  /** The memory of `int8` frames that are used up, the caller's from then on. */
+  takeSpent(): Uint8Array[];
   forget(step: number): void;
   clear(): void;
 }
@@ -37,8 +39,8 @@ interface HeldVectors {
   readonly statistics: Float32Array;
 }
 
-/** Vectors kept for the next additions. */
-const SPARE = 4;
+/** Of vectors kept for the next additions, and of frames used up: those of a step with many volunteers. */
+const SPARE_BYTES = 64 * 2 ** 20;
 
 /** A gradient's values: its own, or decoded into a vector that `fresh` gives. */
 export function valuesOf(
@@ -56,6 +58,9 @@ export function valuesOf(
 export function openNodeSums(table: ParameterTable): NodeSums {
   const steps = new Map<number, Map<string, HeldVectors>>();
   const spare: Float32Array[] = [];
+  const mostSpare = Math.max(4, Math.floor(SPARE_BYTES / (4 * table.parameterCount)));
+  let spent: Uint8Array[] = [];
+  let spentBytes = 0;
 
   const nodesOf = (step: number) => {
     let nodes = steps.get(step);
@@ -73,27 +78,44 @@ export function openNodeSums(table: ParameterTable): NodeSums {
     return vectors;
   };
   const fresh = () => spare.pop() ?? new Float32Array(table.parameterCount);
+  /** Encoded gradients have been read for the last time. */
+  const spend = (...gradients: readonly Uint8Array[]) => {
+    for (const { buffer } of gradients) {
+      if (spentBytes + buffer.byteLength > SPARE_BYTES) return;
+      spentBytes += buffer.byteLength;
+      spent.push(new Uint8Array(buffer));
+    }
+  };
   const decoded = (gradient: Held): Float32Array => {
-    if (!isPair(gradient)) return valuesOf(table, gradient, fresh);
+    if (gradient instanceof Float32Array) return gradient;
+    if (!isPair(gradient)) {
+      const values = valuesOf(table, gradient, fresh);
+      spend(gradient);
+      return values;
+    }
     const sum = fresh();
     sumInt8(table, gradient[0], gradient[1], sum);
+    spend(...gradient);
     return sum;
   };
   const recycle = (gradient: Float32Array) => {
     // A view of a frame would hold the whole frame.
     const isWhole = gradient.byteLength === gradient.buffer.byteLength;
-    if (isWhole && spare.length < SPARE) spare.push(gradient);
+    if (isWhole && spare.length < mostSpare) spare.push(gradient);
   };
   const sumOf = (left: Held, right: Held): Held => {
     if (left instanceof Uint8Array && right instanceof Uint8Array) return [left, right];
     if (isPair(left) && isPair(right)) {
       const sum = fresh();
       sumFourInt8(table, [...left, ...right], sum);
+      spend(...left, ...right);
       return sum;
     }
     const sum = decoded(left);
-    if (right instanceof Uint8Array) addInt8(table, right, sum);
-    else {
+    if (right instanceof Uint8Array) {
+      addInt8(table, right, sum);
+      spend(right);
+    } else {
       const other = decoded(right);
       addVectors(sum, sum, other);
       recycle(other);
@@ -116,6 +138,12 @@ export function openNodeSums(table: ParameterTable): NodeSums {
       return { gradient: decoded(gradient), statistics };
     },
     recycle,
+    takeSpent() {
+      const taken = spent;
+      spent = [];
+      spentBytes = 0;
+      return taken;
+    },
     forget: (step) => void steps.delete(step),
     clear: () => steps.clear(),
   };

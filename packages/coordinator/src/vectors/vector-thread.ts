@@ -2,8 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { nodeDisk } from "../storage/node-disk.ts";
-import type { Published } from "./publication.ts";
-import { openVectorWork, type VectorSetup } from "./vector-work.ts";
+import { type Commitment, openVectorWork, type VectorSetup } from "./vector-work.ts";
 import { openCallQueue, type VectorCall, type VectorReply } from "./vectors.ts";
 
 const port = parentPort;
@@ -17,12 +16,13 @@ port.on("message", async ({ id, method, args }: VectorCall) => {
   } catch (error) {
     reply = { id, error: error instanceof Error ? error.message : String(error) };
   }
-  port.postMessage(reply, publishedBuffers(reply.value));
+  port.postMessage(reply, movedBuffers(reply.value));
 });
 
-/** Copies made for publishing move to the main thread. */
-function publishedBuffers(value: unknown): ArrayBuffer[] {
-  const { vectors = [], encoded } = (value as Partial<Published> | undefined) ?? {};
-  const all = encoded ? [...vectors, encoded] : vectors;
-  return all.map(({ bytes }) => bytes.buffer as ArrayBuffer);
+/** Copies made for publishing and frames that are used up move to the main thread. */
+function movedBuffers(value: unknown): ArrayBuffer[] {
+  const { vectors = [], encoded, spent = [] } = (value as Partial<Commitment> | undefined) ?? {};
+  const published = encoded ? [...vectors, encoded] : vectors;
+  const all = [...published.map(({ bytes }) => bytes), ...spent];
+  return all.map(({ buffer }) => buffer as ArrayBuffer);
 }

@@ -58,6 +58,8 @@ export interface Commitment extends Published {
   readonly gradNorm: number;
   /** False: something overflowed, and nothing was changed. */
   readonly finite: boolean;
+  /** Memory of frames that are used up, for those to come. */
+  readonly spent: readonly Uint8Array[];
 }
 
 /** The step's record could not be written: nothing is published, and the same commit may be asked for again. */
@@ -259,7 +261,7 @@ export function openVectorWork(
         if (setup.clipGrad !== undefined) clipGradient(gradient, gradNorm, setup.clipGrad);
         const applied = Math.min(gradNorm, setup.clipGrad ?? gradNorm);
         if (!(applied < MAX_NORM) || !allFinite(statistics))
-          return { ...publish(evaluated), gradNorm, finite: false };
+          return { ...publish(evaluated), gradNorm, finite: false, spent: nodes.takeSpent() };
         const t = now.steps + 1;
         const scalars = {
           samples,
@@ -274,7 +276,8 @@ export function openVectorWork(
         const logged = outcomeOf(stepLog.append(t, body));
         const update = { ...scalars, gradient, statistics };
         const delta = applyUpdate(now, table, setup.codec, optimizer, update);
-        const commitment = { ...publish(evaluated, delta), gradNorm, finite: true };
+        const spent = nodes.takeSpent();
+        const commitment = { ...publish(evaluated, delta), gradNorm, finite: true, spent };
         unlogged = { step, body, gradient, commitment };
         crashPoint("step-applied");
         const problem = await logged;

@@ -22,6 +22,7 @@ export interface UnitSize {
 /** A contribution as the sum takes it: `int8` stays encoded until it is added. */
 export interface Verified {
   readonly report: Report;
+  /** In memory of its own. */
   readonly statistics: Float32Array;
   readonly gradient: Float32Array | Uint8Array;
 }
@@ -67,7 +68,7 @@ export function verifyContribution(
   const zero = findZeroTensor(isZero, sizes, table);
   if (zero)
     throw new FrameError("ZERO", `the gradient of ${zero} is zero: the device computed it wrongly`);
-  return { report, statistics, gradient };
+  return { report, statistics: statistics.slice(), gradient };
 }
 
 /** Checks what is float32 in an `int8` gradient; codes cannot be wrong. */
