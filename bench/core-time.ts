@@ -51,6 +51,8 @@ const told = ([first, ...others]: readonly number[]) => {
   const median = sorted[sorted.length >> 1];
   return `first step ${first.toFixed(0)} ms, then median ${median.toFixed(1)}, most ${sorted.at(-1)?.toFixed(1)}`;
 };
-console.log(`${workers} volunteers, ${events.length} events, the longest ${longestMs.toFixed(0)} ms`);
+console.log(
+  `${workers} volunteers, ${events.length} events, the longest ${longestMs.toFixed(0)} ms`,
+);
 console.log(`the core's thread:  ${told(held)}`);
 console.log(`the whole process:  ${told(took)}`);

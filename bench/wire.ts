@@ -4,11 +4,12 @@
  *   npx tsx bench/wire.ts [classes]
  */
 
+import { publishWeights } from "@swarmvit/coordinator/vectors/publish-weights";
 import { CODECS, type Codec } from "@swarmvit/shared/codec";
 import { encodeFrame, type FrameId, frameBytes } from "@swarmvit/shared/frame";
 import { initialParameters } from "@swarmvit/shared/init";
 import { type ParameterTable, parameterTable } from "@swarmvit/shared/parameters";
-import { encodeAsHalves, firstPublished, publishWeights } from "@swarmvit/shared/published-weights";
+import { encodeAsHalves, firstPublished } from "@swarmvit/shared/published-weights";
 import { fill } from "@swarmvit/shared/random";
 
 const classes = Number(process.argv[2] ?? 1000);

@@ -9,11 +9,8 @@ import {
   updateStatistics,
 } from "../../packages/coordinator/src/core/average.ts";
 import { emaMomentum, stepEma } from "../../packages/coordinator/src/core/ema.ts";
-import {
-  ADAMW_DEFAULTS,
-  biasCorrections,
-  stepAdamW,
-} from "../../packages/coordinator/src/core/optimizer.ts";
+import { ADAMW_DEFAULTS, biasCorrections } from "../../packages/coordinator/src/core/optimizer.ts";
+import { vectorKernels } from "../../packages/coordinator/src/vectors/kernels.ts";
 
 const golden = decodeSafetensors(readFileSync("test/golden/ops.safetensors")).tensors;
 const values = (name: string) => tensorFloats(golden.get(name)!);
@@ -38,7 +35,8 @@ describe("AdamW and EMA against the reference", () => {
     const config = { ...ADAMW_DEFAULTS, weightDecay: 0.01, decayed };
     for (let t = 1; t <= 6; t++) {
       const gradient = join(`adamw.ga${t - 1}`, `adamw.gb${t - 1}`);
-      stepAdamW(state, gradient, TENSORS, config, { lr: 2e-3, ...biasCorrections(config, t) });
+      const step = { lr: 2e-3, ...biasCorrections(config, t) };
+      vectorKernels().stepAdamW(state, gradient, TENSORS, config, step);
       stepEma(ema, weights, 0.1);
       expectClose(weights, join(`adamw.${name}.a${t}`, `adamw.${name}.b${t}`));
     }

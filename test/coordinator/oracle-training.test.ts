@@ -3,7 +3,8 @@
 
 import { averageGradient, updateStatistics } from "@swarmvit/coordinator/core/average";
 import { stepEma } from "@swarmvit/coordinator/core/ema";
-import { ADAMW_DEFAULTS, biasCorrections, stepAdamW } from "@swarmvit/coordinator/core/optimizer";
+import { ADAMW_DEFAULTS, biasCorrections } from "@swarmvit/coordinator/core/optimizer";
+import { vectorKernels } from "@swarmvit/coordinator/vectors/kernels";
 import { decodeFrame, encodeFrame, type FrameId } from "@swarmvit/shared/frame";
 import { nullGradients } from "@swarmvit/shared/null-gradients";
 import type { Executor, ModelConfig } from "@swarmvit/worker/engine/executor";
@@ -50,7 +51,7 @@ describe.each(EXECUTORS)("%s", (_, create) => {
       const { loss, gradient, statistics } = await gradientAt(executor, batch, state.weights);
       losses.push(loss);
       const step = { lr: SETTINGS.lr, ...biasCorrections(config, t) };
-      stepAdamW(state, gradient, table.parameters, config, step);
+      vectorKernels().stepAdamW(state, gradient, table.parameters, config, step);
       updateStatistics(running, statistics, 1);
       stepEma(ema, state.weights, 0.1);
       if (t !== 2) checks.push(...compareWeights(network, `adamw.${key}.step${t}`, state.weights));

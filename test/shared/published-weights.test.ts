@@ -1,3 +1,4 @@
+import { publishWeights } from "@swarmvit/coordinator/vectors/publish-weights";
 import { bytesOf } from "@swarmvit/shared/bytes";
 import { CODECS } from "@swarmvit/shared/codec";
 import { halfTable, toHalf } from "@swarmvit/shared/float16";
@@ -10,7 +11,6 @@ import {
   deltaBytes,
   encodeAsHalves,
   firstPublished,
-  publishWeights,
 } from "@swarmvit/shared/published-weights";
 import { uniform } from "@swarmvit/shared/random";
 import fc from "fast-check";

@@ -26,14 +26,13 @@ export function encodedGradientBytes(codec: Codec, table: ParameterTable): numbe
 }
 
 /**
- * Encodes [parameterCount] values. `f16` rounds to nearest even after an exact scaling; it takes the
- * memory of an encoding before, `out`, where there is one. `f32` shares the gradient's memory.
+ * Encodes [parameterCount] values. `f16` rounds to nearest even after an exact scaling; `f32` shares
+ * the gradient's memory.
  */
 export function encodeGradient(
   codec: Codec,
   table: ParameterTable,
   gradient: Float32Array,
-  out?: Uint8Array,
 ): Uint8Array {
   if (gradient.length !== table.parameterCount)
     throw new Error(
@@ -41,7 +40,7 @@ export function encodeGradient(
     );
   if (codec === "f32") return bytesOf(gradient);
   if (codec === "int8") return encodeInt8(table, gradient);
-  const bytes = out ?? new Uint8Array(encodedGradientBytes(codec, table));
+  const bytes = new Uint8Array(encodedGradientBytes(codec, table));
   const { exponents, halves } = f16Parts(table, bytes);
   table.parameters.forEach(({ offset, size }, t) => {
     const tensor = gradient.subarray(offset, offset + size);
@@ -91,7 +90,7 @@ function expectScale(name: string, exponent: number): void {
 }
 
 /** One exponent a tensor and one half a value: the same memory as `bytes` where that is aligned. */
-function f16Parts(table: ParameterTable, bytes: Uint8Array) {
+export function f16Parts(table: ParameterTable, bytes: Uint8Array) {
   const { buffer, byteOffset } = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
   return {
     exponents: new Int16Array(buffer, byteOffset, table.parameters.length),
@@ -99,8 +98,8 @@ function f16Parts(table: ParameterTable, bytes: Uint8Array) {
   };
 }
 
-/** The exponent e such that max|x|·2^-e lies in [2^14, 2^15); 0 for a tensor of zeros. */
-function exponentOf(values: Float32Array): number {
+/** A tensor's scale is 2^e: the exponent e such that max|x|·2^-e lies in [2^14, 2^15); 0 for a tensor of zeros. */
+export function exponentOf(values: Float32Array): number {
   let max = 0;
   for (let i = 0; i < values.length; i++) max = Math.max(max, Math.abs(values[i]));
   if (max === 0 || !Number.isFinite(max)) return 0;

@@ -99,90 +99,16 @@ export function decodeInt8(table: ParameterTable, bytes: Uint8Array, out: Float3
 }
 
 /**
- * out += decoded, one rounding to float32 for the product and one for the sum. The 1-D tensors, which
- * are exact, are added too or take the place of what was there.
+ * What a delta does: out += decoded, one rounding to float32 for the product and one for the sum; the
+ * 1-D tensors, which are exact, take the place of what was there.
  */
-export function addInt8(
-  table: ParameterTable,
-  bytes: Uint8Array,
-  out: Float32Array,
-  exactTensors: "add" | "replace" = "add",
-): void {
+export function applyInt8(table: ParameterTable, bytes: Uint8Array, out: Float32Array): void {
   const { scales, exact, codes } = int8Parts(table, bytes);
   walk(
     table,
-    (offset, size, at) => {
-      if (exactTensors === "replace") out.set(exact.subarray(at, at + size), offset);
-      else for (let i = 0; i < size; i++) out[offset + i] += exact[at + i];
-    },
+    (offset, size, at) => out.set(exact.subarray(at, at + size), offset),
     (first, end, block, code) => addBlock(out, first, end, codes, code, scales, block),
   );
-}
-
-/** out = left + right, both decoded on the way: the bits of `decodeInt8` and `addInt8`, in one pass. */
-export function sumInt8(
-  table: ParameterTable,
-  left: Uint8Array,
-  right: Uint8Array,
-  out: Float32Array,
-): void {
-  const a = int8Parts(table, left);
-  const b = int8Parts(table, right);
-  walk(
-    table,
-    (offset, size, at) => {
-      for (let i = 0; i < size; i++) out[offset + i] = a.exact[at + i] + b.exact[at + i];
-    },
-    (first, end, block, code) =>
-      sumBlock(out, first, end, code, block, a.codes, a.scales, b.codes, b.scales),
-  );
-}
-
-/**
- * out = (a + b) + (c + d), all four decoded on the way: the bits of two `sumInt8` and their sum, in one
- * pass, without writing and reading the two halves.
- */
-export function sumFourInt8(
-  table: ParameterTable,
-  encoded: readonly [Uint8Array, Uint8Array, Uint8Array, Uint8Array],
-  out: Float32Array,
-): void {
-  const [a, b, c, d] = encoded.map((bytes) => int8Parts(table, bytes));
-  const { fround } = Math;
-  walk(
-    table,
-    (offset, size, at) => {
-      for (let i = at; i < at + size; i++)
-        out[offset + i - at] = fround(a.exact[i] + b.exact[i]) + fround(c.exact[i] + d.exact[i]);
-    },
-    (first, end, block, code) => {
-      sumFourBlocks(a, b, c, d, block, code, out, first, end);
-    },
-  );
-}
-
-/** One block of four; apart, so that the engine compiles the loop once and keeps everything in registers. */
-function sumFourBlocks(
-  a: Int8Parts,
-  b: Int8Parts,
-  c: Int8Parts,
-  d: Int8Parts,
-  block: number,
-  code: number,
-  out: Float32Array,
-  first: number,
-  end: number,
-): void {
-  const { fround } = Math;
-  const [aScale, aCodes] = [a.scales[block], a.codes];
-  const [bScale, bCodes] = [b.scales[block], b.codes];
-  const [cScale, cCodes] = [c.scales[block], c.codes];
-  const [dScale, dCodes] = [d.scales[block], d.codes];
-  for (let i = first, at = code; i < end; i++, at++) {
-    const left = fround(fround(aCodes[at] * aScale) + fround(bCodes[at] * bScale));
-    const right = fround(fround(cCodes[at] * cScale) + fround(dCodes[at] * dScale));
-    out[i] = fround(left + right);
-  }
 }
 
 /** The tensors in order: 1-D ones as (place in the vector, size, place in `exact`), the others block by block. */
@@ -264,38 +190,6 @@ function addBlock(
   const scale = scales[block];
   for (let i = first, at = code; i < end; i++, at++)
     out[i] = Math.fround(out[i] + Math.fround(codes[at] * scale));
-}
-
-function sumBlock(
-  out: Float32Array,
-  first: number,
-  end: number,
-  code: number,
-  block: number,
-  left: Int8Array,
-  leftScales: Float32Array,
-  right: Int8Array,
-  rightScales: Float32Array,
-): void {
-  const leftScale = leftScales[block];
-  const rightScale = rightScales[block];
-  let i = first;
-  let at = code;
-  // Four values a round: a third less time, and each is the same sum.
-  for (; i <= end - 4; i += 4, at += 4) {
-    out[i] = Math.fround(Math.fround(left[at] * leftScale) + Math.fround(right[at] * rightScale));
-    out[i + 1] = Math.fround(
-      Math.fround(left[at + 1] * leftScale) + Math.fround(right[at + 1] * rightScale),
-    );
-    out[i + 2] = Math.fround(
-      Math.fround(left[at + 2] * leftScale) + Math.fround(right[at + 2] * rightScale),
-    );
-    out[i + 3] = Math.fround(
-      Math.fround(left[at + 3] * leftScale) + Math.fround(right[at + 3] * rightScale),
-    );
-  }
-  for (; i < end; i++, at++)
-    out[i] = Math.fround(Math.fround(left[at] * leftScale) + Math.fround(right[at] * rightScale));
 }
 
 function countsOf(table: ParameterTable): { blocks: number; exact: number; codes: number } {

@@ -7,7 +7,7 @@
 import { bytesOf } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 import { decodeHalves, encodeHalves } from "./float16.ts";
-import { addInt8, encodeInt8, int8Bytes, isExact } from "./int8.ts";
+import { applyInt8, int8Bytes } from "./int8.ts";
 import type { ParameterTable } from "./parameters.ts";
 
 /** A volunteer this many versions behind still goes on by deltas; further back it fetches all of p_t. */
@@ -18,23 +18,6 @@ export function firstPublished(codec: Codec, weights: Float32Array): Float32Arra
   return codec === "f16"
     ? decodePublishedHalves(encodeAsHalves(weights), weights.length)
     : weights.slice();
-}
-
-/**
- * Makes p_t of `weights` in place of p_{t-1} in `published`; for `int8` returns the delta between them,
- * and `scratch` [parameterCount] is overwritten.
- */
-export function publishWeights(
-  codec: Codec,
-  table: ParameterTable,
-  weights: Float32Array,
-  published: Float32Array,
-  scratch?: Float32Array,
-): Uint8Array | undefined {
-  if (codec === "int8")
-    return publishDelta(table, weights, published, scratch ?? new Float32Array(weights.length));
-  published.set(codec === "f16" ? firstPublished(codec, weights) : weights);
-  return undefined;
 }
 
 /** The halves of a vector: of p_t where the codec is `f16`, without loss. */
@@ -73,29 +56,6 @@ export function decodeDeltas(
     );
   const published = previous.slice();
   for (let i = 0; i < count; i++)
-    applyDelta(table, bytes.subarray(i * each, (i + 1) * each), published);
+    applyInt8(table, bytes.subarray(i * each, (i + 1) * each), published);
   return published;
-}
-
-function publishDelta(
-  table: ParameterTable,
-  weights: Float32Array,
-  published: Float32Array,
-  difference: Float32Array,
-): Uint8Array {
-  for (let i = 0; i < difference.length; i++)
-    difference[i] = Math.fround(weights[i] - published[i]);
-  // 1-D tensors cost the same as values, and as values they are exact.
-  for (const tensor of table.parameters) {
-    const end = tensor.offset + tensor.size;
-    if (isExact(tensor)) difference.set(weights.subarray(tensor.offset, end), tensor.offset);
-  }
-  const delta = encodeInt8(table, difference);
-  applyDelta(table, delta, published);
-  return delta;
-}
-
-/** p ← p + fround(code · scale), one rounding each; 1-D tensors are replaced. */
-function applyDelta(table: ParameterTable, delta: Uint8Array, published: Float32Array): void {
-  addInt8(table, delta, published, "replace");
 }

@@ -4,13 +4,12 @@
  * remembers which units went into it, and anything that the core must not ask for throws.
  */
 
-import type { Codec } from "@swarmvit/shared/codec";
+import { type Codec, decodeGradient } from "@swarmvit/shared/codec";
 import { FrameError, type FrameId, type Report } from "@swarmvit/shared/frame";
 import { type Node, nodeKey, unitRange } from "@swarmvit/shared/tree";
 import { addVectors } from "../core/average.ts";
 import type { CoreEvent, Effect, PublishedWeights } from "../core/messages.ts";
 import type { Uploads } from "../server/uploads.ts";
-import { valuesOf } from "../vectors/node-sums.ts";
 import { verifyContribution } from "../vectors/verify-contribution.ts";
 import type { Chance } from "./chance.ts";
 import type { Clock } from "./clock.ts";
@@ -130,7 +129,7 @@ export function openSimulatedVectors(context: VectorsContext): SimulatedVectors 
     if (arithmetic === "tiny")
       try {
         const verified = verifyContribution(frame, expected, [], TINY_TABLE);
-        gradient = valuesOf(TINY_TABLE, verified.gradient);
+        gradient = valuesOf(verified.gradient);
         ({ report, statistics } = verified);
       } catch (error) {
         if (!(error instanceof FrameError)) throw error;
@@ -225,4 +224,8 @@ export function openSimulatedVectors(context: VectorsContext): SimulatedVectors 
       }
     },
   };
+}
+
+function valuesOf(gradient: Float32Array | Uint8Array): Float32Array {
+  return gradient instanceof Float32Array ? gradient : decodeGradient("int8", TINY_TABLE, gradient);
 }

@@ -1,13 +1,13 @@
 /**
  * The vectors of a step's nodes, and their sums along the tree. `int8` contributions stay encoded,
- * a quarter of the memory, until four of them are added in one pass; vectors that are used up are used
- * again, since fresh memory costs as much as the addition itself.
+ * a quarter of the memory, until eight of them are added in one pass; vectors that are used up are
+ * used again, since fresh memory costs as much as the addition itself.
  */
 
-import { addInt8, decodeInt8, sumFourInt8, sumInt8 } from "@swarmvit/shared/int8";
 import type { ParameterTable } from "@swarmvit/shared/parameters";
 import { type Node, nodeKey } from "@swarmvit/shared/tree";
 import { addVectors } from "../core/average.ts";
+import { MOST_SUMMED, vectorKernels } from "./kernels.ts";
 
 export interface NodeVectors {
   /** Float32 values, or the bytes of an `int8` gradient. */
@@ -31,8 +31,8 @@ export interface NodeSums {
   clear(): void;
 }
 
-/** What a node holds: a pair is the sum of two `int8` gradients that is still to be made. */
-type Held = NodeVectors["gradient"] | readonly [Uint8Array, Uint8Array];
+/** What a node holds: values, or 2^k `int8` gradients in tree order whose sum is still to be made. */
+type Held = Float32Array | readonly Uint8Array[];
 
 interface HeldVectors {
   readonly gradient: Held;
@@ -41,18 +41,6 @@ interface HeldVectors {
 
 /** Of vectors kept for the next additions, and of frames used up: those of a step with many volunteers. */
 const SPARE_BYTES = 64 * 2 ** 20;
-
-/** A gradient's values: its own, or decoded into a vector that `fresh` gives. */
-export function valuesOf(
-  table: ParameterTable,
-  gradient: NodeVectors["gradient"],
-  fresh: () => Float32Array = () => new Float32Array(table.parameterCount),
-): Float32Array {
-  if (gradient instanceof Float32Array) return gradient;
-  const values = fresh();
-  decodeInt8(table, gradient, values);
-  return values;
-}
 
 /** Opens an empty store for vectors of this table. */
 export function openNodeSums(table: ParameterTable): NodeSums {
@@ -79,24 +67,19 @@ export function openNodeSums(table: ParameterTable): NodeSums {
   };
   const fresh = () => spare.pop() ?? new Float32Array(table.parameterCount);
   /** Encoded gradients have been read for the last time. */
-  const spend = (...gradients: readonly Uint8Array[]) => {
+  const spend = (gradients: readonly Uint8Array[]) => {
     for (const { buffer } of gradients) {
       if (spentBytes + buffer.byteLength > SPARE_BYTES) return;
       spentBytes += buffer.byteLength;
       spent.push(new Uint8Array(buffer));
     }
   };
-  const decoded = (gradient: Held): Float32Array => {
-    if (gradient instanceof Float32Array) return gradient;
-    if (!isPair(gradient)) {
-      const values = valuesOf(table, gradient, fresh);
-      spend(gradient);
-      return values;
-    }
-    const sum = fresh();
-    sumInt8(table, gradient[0], gradient[1], sum);
-    spend(...gradient);
-    return sum;
+  const valuesOf = (held: Held): Float32Array => {
+    if (held instanceof Float32Array) return held;
+    const values = fresh();
+    vectorKernels().sumInt8(table, held, values);
+    spend(held);
+    return values;
   };
   const recycle = (gradient: Float32Array) => {
     // A view of a frame would hold the whole frame.
@@ -104,27 +87,22 @@ export function openNodeSums(table: ParameterTable): NodeSums {
     if (isWhole && spare.length < mostSpare) spare.push(gradient);
   };
   const sumOf = (left: Held, right: Held): Held => {
-    if (left instanceof Uint8Array && right instanceof Uint8Array) return [left, right];
-    if (isPair(left) && isPair(right)) {
-      const sum = fresh();
-      sumFourInt8(table, [...left, ...right], sum);
-      spend(...left, ...right);
-      return sum;
-    }
-    const sum = decoded(left);
-    if (right instanceof Uint8Array) {
-      addInt8(table, right, sum);
-      spend(right);
-    } else {
-      const other = decoded(right);
-      addVectors(sum, sum, other);
-      recycle(other);
-    }
+    const isEncoded = !(left instanceof Float32Array || right instanceof Float32Array);
+    // Halves of one size only: any other sum would not be the tree's.
+    if (isEncoded && left.length === right.length && 2 * left.length <= MOST_SUMMED)
+      return [...left, ...right];
+    const sum = valuesOf(left);
+    const other = valuesOf(right);
+    addVectors(sum, sum, other);
+    recycle(other);
     return sum;
   };
 
   return {
-    fill: (step, node, vectors) => void nodesOf(step).set(nodeKey(node), vectors),
+    fill(step, node, { gradient, statistics }) {
+      const held = gradient instanceof Float32Array ? gradient : [gradient];
+      nodesOf(step).set(nodeKey(node), { gradient: held, statistics });
+    },
     add(step, node, left, right) {
       const a = use(step, left);
       const b = use(step, right);
@@ -135,7 +113,7 @@ export function openNodeSums(table: ParameterTable): NodeSums {
     alias: (step, node, child) => void nodesOf(step).set(nodeKey(node), use(step, child)),
     take(step, node) {
       const { gradient, statistics } = use(step, node);
-      return { gradient: decoded(gradient), statistics };
+      return { gradient: valuesOf(gradient), statistics };
     },
     recycle,
     takeSpent() {
@@ -147,8 +125,4 @@ export function openNodeSums(table: ParameterTable): NodeSums {
     forget: (step) => void steps.delete(step),
     clear: () => steps.clear(),
   };
-}
-
-function isPair(gradient: Held): gradient is readonly [Uint8Array, Uint8Array] {
-  return Array.isArray(gradient);
 }

@@ -4,18 +4,14 @@
  */
 
 import { bytesOf, floatsOf } from "@swarmvit/shared/bytes";
-import {
-  type Codec,
-  decodeGradient,
-  encodedGradientBytes,
-  encodeGradient,
-} from "@swarmvit/shared/codec";
+import { type Codec, decodeGradient, encodedGradientBytes } from "@swarmvit/shared/codec";
 import type { ParameterTable } from "@swarmvit/shared/parameters";
-import { publishWeights } from "@swarmvit/shared/published-weights";
 import { updateStatistics } from "../core/average.ts";
 import { stepEma } from "../core/ema.ts";
 import type { StepLog } from "../core/messages.ts";
-import { type AdamWConfig, stepAdamW } from "../core/optimizer.ts";
+import type { AdamWConfig } from "../core/optimizer.ts";
+import { vectorKernels } from "./kernels.ts";
+import { publishWeights } from "./publish-weights.ts";
 import type { VectorState } from "./vector-state.ts";
 
 /** The numbers of a step. JSON keeps every bit of a float64. */
@@ -30,7 +26,7 @@ export interface StepScalars {
 }
 
 export interface StepUpdate extends StepScalars {
-  /** Averaged and clipped, [parameterCount]; used up where it is applied. */
+  /** Averaged and clipped, [parameterCount]. */
   readonly gradient: Float32Array;
   /** Σ(b·s) over the step's units, [statisticsCount]. */
   readonly statistics: Float32Array;
@@ -47,7 +43,7 @@ export interface StepEntry extends StepScalars {
   readonly log: StepLog;
 }
 
-/** Applies a step, in place, and overwrites its gradient. Returns the delta of the published weights where the codec has one. */
+/** Applies a step, in place. Returns the delta of the published weights where the codec has one. */
 export function applyUpdate(
   state: VectorState,
   table: ParameterTable,
@@ -55,12 +51,12 @@ export function applyUpdate(
   optimizer: AdamWConfig,
   update: StepUpdate,
 ): Uint8Array | undefined {
-  stepAdamW(state, update.gradient, table.parameters, optimizer, update);
+  vectorKernels().stepAdamW(state, update.gradient, table.parameters, optimizer, update);
   updateStatistics(state.statistics, update.statistics, update.samples);
   stepEma(state.emaWeights, state.weights, update.emaMomentum);
   stepEma(state.emaStatistics, state.statistics, update.emaMomentum);
   state.steps++;
-  return publishWeights(codec, table, state.weights, state.published, update.gradient);
+  return publishWeights(codec, table, state.weights, state.published);
 }
 
 /**
@@ -82,8 +78,10 @@ export function encodeRecord(
   new DataView(head.buffer).setUint32(0, head.byteLength - 4, true);
   head.set(json, 4);
   const kept = keptCodec(codec);
-  const encoded = encodeGradient(kept, table, gradient, before?.[1]);
-  if (kept !== "f32") decodeGradient(kept, table, encoded, gradient);
+  const encoded =
+    kept === "f32"
+      ? bytesOf(gradient)
+      : vectorKernels().roundToHalves(table, gradient, before?.[1]);
   return [head, encoded, bytesOf(statistics)];
 }
 
