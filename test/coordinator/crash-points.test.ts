@@ -2,7 +2,7 @@
 // What volunteers were told is the oracle: it is never lost, and never told otherwise.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,6 +16,10 @@ import { connectTo, openCluster } from "../support/cluster.ts";
 
 const SETTINGS = { config: { maxSteps: 16 }, options: { checkpointEvery: 2, inline: true } };
 const table = parameterTable("xxs", 2);
+/** Compiled, and found beside the code that loads them. */
+const KERNELS = fileURLToPath(
+  new URL("../../packages/coordinator/src/vectors/build", import.meta.url),
+);
 
 let root: string;
 /** Hash of the weights after each number of steps, in a run that nothing happened to. */
@@ -35,6 +39,7 @@ beforeAll(async () => {
       js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
     },
   });
+  cpSync(KERNELS, join(root, "build"), { recursive: true });
   const cluster = await openCluster({ ...SETTINGS, directory: join(root, "calm") });
   const volunteer = await cluster.join();
   volunteer.want(2);

@@ -26,6 +26,7 @@ import { crashPoint } from "../storage/crash-point.ts";
 import type { Disk } from "../storage/disk.ts";
 import { syncFile, writeFileDurably } from "../storage/durable-file.ts";
 import { openStepLog, readStepLog } from "../storage/step-log.ts";
+import { vectorKernels } from "./kernels.ts";
 import { openNodeSums } from "./node-sums.ts";
 import { hashOf, type Published, publicationOf } from "./publication.ts";
 import {
@@ -141,6 +142,7 @@ export function openVectorWork(
   table: ParameterTable = parameterTable(setup.variant, setup.classes.length),
 ): VectorWork {
   const optimizer = { ...ADAMW_DEFAULTS, weightDecay: setup.weightDecay };
+  vectorKernels(); // where they are missing, nothing must begin
   const nodes = openNodeSums(table);
   const stepLog = openStepLog(disk, setup.logDirectory);
   let current: VectorState | undefined;
