@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { checkpointEvery } from "@swarmvit/coordinator/storage/checkpoint-interval";
+import { CHECKPOINT_EVERY as every } from "@swarmvit/coordinator/core/options";
 import { parameterTable } from "@swarmvit/shared/parameters";
 import type { VariantName } from "@swarmvit/shared/variants";
 import { connectTo } from "../test/support/cluster.ts";
@@ -19,7 +19,6 @@ import { machineLine } from "./machine-line.ts";
 const [model = "mobilevit_s", codec = "int8", kills = "5"] = process.argv.slice(2);
 const CLASSES = 3; // of the data that is written here
 const table = parameterTable(model.replace("mobilevit_", "") as VariantName, CLASSES);
-const every = checkpointEvery(table);
 const root = mkdtempSync(join(tmpdir(), "swarmvit-restart-"));
 
 /** Starts it; milliseconds from the start of the process until it answers that all is well. */

@@ -7,7 +7,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import type { Control } from "@swarmvit/shared/protocol";
 import type { MetricRecord, RunState } from "@swarmvit/shared/run";
 import type { Effect } from "./core/messages.ts";
-import type { SessionOptions } from "./core/options.ts";
+import { CHECKPOINT_EVERY, type SessionOptions } from "./core/options.ts";
 import { openSession, type Session } from "./core/session.ts";
 import { openEventQueue } from "./event-queue.ts";
 import { type OpenRun, type OpenRunOptions, openRun } from "./open-run.ts";
@@ -23,7 +23,6 @@ import { createSocketServer, SERVER_DEFAULTS, type ServerLimits } from "./server
 import { UNREAD_DEFAULTS } from "./server/unread-watch.ts";
 import { openUploads } from "./server/uploads.ts";
 import { openVolunteerSockets } from "./server/volunteer-sockets.ts";
-import { checkpointEvery } from "./storage/checkpoint-interval.ts";
 import { crashPoint } from "./storage/crash-point.ts";
 import { isVectorEffect, openVectorEffects } from "./vector-effects.ts";
 
@@ -281,7 +280,7 @@ function sessionOf(options: CoordinatorOptions, run: OpenRun): Session {
   return openSession({
     ...plan.session,
     unitBytes: options.unitBytes,
-    checkpointEvery: options.checkpointEvery ?? checkpointEvery(plan.table),
+    checkpointEvery: options.checkpointEvery ?? CHECKPOINT_EVERY,
     start: core ?? start.weights,
     fence: record.fence,
     tools: {

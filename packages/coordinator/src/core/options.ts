@@ -7,6 +7,9 @@ import type { MetricRecord, RunState } from "@swarmvit/shared/run";
 import type { Schedule } from "@swarmvit/shared/schedule";
 import type { CoreSnapshot, CoreTools, PublishedWeights } from "./messages.ts";
 
+/** Steps between checkpoints: what a restart replays at most, which takes a tenth of a second a step of S. */
+export const CHECKPOINT_EVERY = 20;
+
 export interface SessionOptions {
   /** `equal`: everybody is given as many units, whatever its speed, and nothing twice; only to compare with. */
   readonly split?: "equal";
@@ -23,7 +26,7 @@ export interface SessionOptions {
   readonly maxSteps?: number;
   /** Steps between evaluations; absent: after every epoch. Always at the end. */
   readonly evalEvery?: number;
-  /** Steps between checkpoints (storage/checkpoint-interval.ts). */
+  /** Steps between checkpoints. */
   readonly checkpointEvery: number;
   /** Volunteers connected at once: 1000 unless told. */
   readonly maxVolunteers?: number;

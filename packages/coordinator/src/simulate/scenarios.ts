@@ -5,7 +5,7 @@ import { frameBytes } from "@swarmvit/shared/frame";
 import { type SizeTuple, sizeTable } from "@swarmvit/shared/multiscale";
 import { parameterTable } from "@swarmvit/shared/parameters";
 import { openPlanner } from "@swarmvit/shared/planner";
-import { checkpointEvery } from "../storage/checkpoint-interval.ts";
+import { CHECKPOINT_EVERY } from "../core/options.ts";
 import type { DeviceModel } from "./device.ts";
 import { NO_FAULTS } from "./faults.ts";
 import { megabits } from "./link.ts";
@@ -63,8 +63,8 @@ const CROSSINGS = 4;
 /** A unit holds this many images of 256x256, or fewer larger ones. */
 const UNIT_SIZE = 8;
 const VARIANT = "xxs";
-/** Times that the coordinator's own work takes on XXS, as bench/coordinator.ts measures them. */
-const COSTS = { verifyMs: 1, addMs: 0.5, commitMs: 12, checkpointMs: 50 };
+/** Times that the coordinator's own work takes on XXS, as `bench/costs.ts` measures them. */
+const COSTS = { verifyMs: 0.5, addMs: 0.8, commitMs: 23, checkpointMs: 56 };
 /** The decimals of a unit's time that differ from unit to unit on one device. */
 const JITTER = 0.02;
 
@@ -107,7 +107,7 @@ export function scenarioSwarm(options: ScenarioOptions): SwarmConfig {
         augment: { cropScale: [0.5, 1], cropRatio: [0.75, 1.33], flip: true, evalResize: 1 },
         sizes,
       },
-      ...{ planner, split: options.split, checkpointEvery: checkpointEvery(table) },
+      ...{ planner, split: options.split, checkpointEvery: CHECKPOINT_EVERY },
       schedule: {
         ...{ lr: 0.002, minLr: 0.00002, warmupLr: 0.0001, warmupSamples: 20 },
         ...{ totalSamples: planner.totalSamples, granularity: "sample" },
