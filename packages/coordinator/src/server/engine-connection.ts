@@ -1,13 +1,18 @@
-/** What engine.io does not offer: how much a peer has left unread, and an end that needs no peer. */
+/**
+ * What engine.io does not offer: how much a peer has left unread, an end that needs no peer, and a gate
+ * for those that go.
+ */
 
+import type { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
+import type { Turnstile } from "./turnstile.ts";
 
 /** The parts of an engine.io connection that are used here; its transport is always a WebSocket. */
 export interface EngineConnection {
   readonly request: IncomingMessage;
   readonly writeBuffer: readonly { readonly data?: unknown }[];
   readonly transport: {
-    readonly socket?: { readonly bufferedAmount: number; terminate(): void };
+    readonly socket?: EventEmitter & { readonly bufferedAmount: number; terminate(): void };
   };
   close(): void;
   on(event: "close", listener: () => void): void;
@@ -35,4 +40,17 @@ export function endConnection(connection: EngineConnection): void {
 /** The connection under a socket of Socket.IO. */
 export function connectionOf(socket: { readonly conn: object }): EngineConnection {
   return socket.conn as EngineConnection;
+}
+
+/** Lets what follows from the end of its WebSocket wait its turn: hundreds may end in one. */
+export function leaveThrough(turnstile: Turnstile, { transport }: EngineConnection): void {
+  const { socket } = transport;
+  if (!socket) return;
+  const listeners = socket.listeners("close");
+  socket.removeAllListeners("close");
+  socket.once("close", (...reason: unknown[]) =>
+    turnstile.pass(() => {
+      for (const listener of listeners) listener.apply(socket, reason);
+    }),
+  );
 }

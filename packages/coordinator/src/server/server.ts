@@ -9,7 +9,12 @@ import { Server as SocketServer } from "socket.io";
 import { Encoder } from "socket.io-parser";
 import type { Admission } from "./admission.ts";
 import { type ConnectionLimits, type Connections, openConnections } from "./connections.ts";
-import { type EngineConnection, endConnection, LAST_WORDS_MS } from "./engine-connection.ts";
+import {
+  type EngineConnection,
+  endConnection,
+  LAST_WORDS_MS,
+  leaveThrough,
+} from "./engine-connection.ts";
 import { limitedDecoder, type PacketLimits } from "./packet-decoder.ts";
 import type { Refusals } from "./refusals.ts";
 import { openTurnstile } from "./turnstile.ts";
@@ -87,6 +92,7 @@ export function createSocketServer(options: ServerOptions): OpenServer {
   const connections = openConnections(http, openTurnstile(GATE_PER_TURN), limits, refusals);
   const upgrades = openTurnstile(GATE_PER_TURN);
   const entries = openTurnstile(GATE_PER_TURN);
+  const exits = openTurnstile(GATE_PER_TURN);
   const io = new SocketServer(http, {
     // No polling: base64 costs a third more, and several servers would need sticky sessions.
     transports: ["websocket"],
@@ -110,6 +116,7 @@ export function createSocketServer(options: ServerOptions): OpenServer {
   });
   const silent = new WeakMap<object, NodeJS.Timeout>();
   io.engine.on("connection", (connection: EngineConnection) => {
+    leaveThrough(exits, connection);
     connection.on("close", admission.opened(connection.request));
     const who = `a socket from ${admission.accountOf(connection.request).network}`;
     const timer = setTimeout(() => {
