@@ -96,6 +96,16 @@ describe("the delta to the next published weights", () => {
     );
   });
 
+  test("at the smallest block that has a scale, and just below it", () => {
+    const table = tableOf([4, 64]);
+    const smallest = 127 * 2 ** -126;
+    for (const largest of [smallest, smallest * (1 - 2 ** -24), smallest * (1 - 2 ** -15)]) {
+      const weights = varied(table, 6, largest);
+      weights[100] = largest;
+      expectDelta(table, weights, new Float32Array(256));
+    }
+  });
+
   test("over several chunks, where nothing changes, and in a tensor that is not finite", () => {
     const before = varied(LARGE, 1);
     const weights = varied(LARGE, 2, 1e-3).map((value, i) => value + before[i]);

@@ -4,7 +4,7 @@ import { array, BLOCK, codes, scales } from "./layout";
 
 const LARGEST_CODE: f64 = 127;
 /** 127 · 2^-126: below it a scale would be subnormal. */
-const SMALLEST_BLOCK: f32 = 1.4927958627027827e-36;
+const SMALLEST_BLOCK: f32 = 127 * f32.MIN_NORMAL_VALUE;
 /** Adding and taking away this float64 rounds to the nearest whole number, ties to even. */
 const ROUNDER: f64 = 6755399441055744;
 
