@@ -8,8 +8,8 @@ import type { Lease } from "@swarmvit/shared/protocol";
 import { hash32 } from "@swarmvit/shared/random";
 
 /** What a volunteer that computed correctly would send: a function of the lease's units alone. */
-export function contributionOf(lease: Lease, table: ParameterTable): Contribution {
-  const report = { loss: lease.samples, top1: 1, top5: lease.samples, computeMs: 1 };
+export function contributionOf(lease: Lease, table: ParameterTable, computeMs = 1): Contribution {
+  const report = { loss: lease.samples, top1: 1, top5: lease.samples, computeMs };
   if (lease.kind === "evaluation")
     return { report, statistics: new Float32Array(0), gradient: new Float32Array(0) };
   const gradient = sumInTree(lease.units, (unit) => vectorOf(unit, table.parameterCount, 1e-3));
@@ -24,8 +24,13 @@ export function frameIdOf(lease: Lease, run: string): FrameId {
   return { run, kind, codec, step, level, index, samples, lease: lease.lease, token };
 }
 
-export function frameOf(lease: Lease, run: string, table: ParameterTable): Uint8Array {
-  return encodeFrame(frameIdOf(lease, run), table, contributionOf(lease, table));
+export function frameOf(
+  lease: Lease,
+  run: string,
+  table: ParameterTable,
+  computeMs?: number,
+): Uint8Array {
+  return encodeFrame(frameIdOf(lease, run), table, contributionOf(lease, table, computeMs));
 }
 
 function sumInTree(units: readonly Unit[], vectorOf: (unit: Unit) => Float32Array): Float32Array {

@@ -63,8 +63,8 @@ export interface RawVolunteer {
   nextLease(): Promise<Lease>;
   /** The verdict of a lease. */
   verdictOf(lease: Lease): Promise<Verdict>;
-  /** The right frame for a lease. */
-  frameOf(lease: Lease): Uint8Array;
+  /** The right frame for a lease, which says that it took so long. */
+  frameOf(lease: Lease, computeMs?: number): Uint8Array;
   /** Offers and sends the frame; gives the last answer. */
   upload(lease: Lease, frame: Uint8Array): Promise<Credit | Refusal>;
   /** Answers every lease rightly from now on. */
@@ -186,7 +186,7 @@ function rawVolunteer(
     want: (count) => socket.emit("want", { leases: count }),
     nextLease: leases.take,
     verdictOf: ({ lease }) => verdictsOf(lease).take(),
-    frameOf: (lease) => frameOf(lease, welcome.run.id, table),
+    frameOf: (lease, computeMs) => frameOf(lease, welcome.run.id, table, computeMs),
     async upload({ lease }, frame) {
       let answer = await patient.emitWithAck("offer", { lease, bytes: frame.byteLength });
       while (answer.ok && answer.offset < frame.byteLength) {
