@@ -16,10 +16,8 @@ import type { VariantName } from "@swarmvit/shared/variants";
 import type { StepLog } from "../packages/coordinator/src/core/messages.ts";
 import type { Disk } from "../packages/coordinator/src/storage/disk.ts";
 import { nodeDisk } from "../packages/coordinator/src/storage/node-disk.ts";
-import {
-  openVectorWork,
-  type VectorSetup,
-} from "../packages/coordinator/src/vectors/vector-work.ts";
+import type { VectorSetup } from "../packages/coordinator/src/vectors/vector-port.ts";
+import { openVectorWork } from "../packages/coordinator/src/vectors/vector-work.ts";
 
 const [variant = "xxs", classes = "1000", codec = "int8", steps = "30", at = tmpdir()] =
   process.argv.slice(2);

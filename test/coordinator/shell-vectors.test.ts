@@ -15,7 +15,7 @@ import type {
   Commitment,
   Unlogged,
   VectorSetup,
-} from "../../packages/coordinator/src/vectors/vector-work.ts";
+} from "../../packages/coordinator/src/vectors/vector-port.ts";
 import {
   inlineVectors,
   threadVectors,

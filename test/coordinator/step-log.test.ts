@@ -4,10 +4,8 @@ import { openChance } from "@swarmvit/coordinator/simulate/chance";
 import type { Codec } from "@swarmvit/shared/codec";
 import { describe, expect, it } from "vitest";
 import { openStepLog, readStepLog } from "../../packages/coordinator/src/storage/step-log.ts";
-import {
-  type Commitment,
-  openVectorWork,
-} from "../../packages/coordinator/src/vectors/vector-work.ts";
+import type { Commitment } from "../../packages/coordinator/src/vectors/vector-port.ts";
+import { openVectorWork } from "../../packages/coordinator/src/vectors/vector-work.ts";
 import { openSimulatedDisk, type SimulatedDisk } from "../support/simulated-disk.ts";
 import { commitTiny, initializeTiny, TINY_TABLE, tinySetup } from "../support/tiny-vectors.ts";
 

@@ -9,7 +9,7 @@ import type {
   Unlogged,
   VectorSetup,
   VectorWork,
-} from "../../packages/coordinator/src/vectors/vector-work.ts";
+} from "../../packages/coordinator/src/vectors/vector-port.ts";
 
 export const TINY_TABLE: ParameterTable = {
   variant: "xxs",

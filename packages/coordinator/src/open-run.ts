@@ -21,7 +21,7 @@ import { lockRun, type RunLock } from "./storage/run-lock.ts";
 import { openRunRecord, type RunRecord } from "./storage/run-record.ts";
 import { hasStepLog } from "./storage/step-log.ts";
 import type { Published } from "./vectors/publication.ts";
-import type { VectorSetup } from "./vectors/vector-work.ts";
+import type { VectorSetup } from "./vectors/vector-port.ts";
 import { inlineVectors, threadVectors, type Vectors } from "./vectors/vectors.ts";
 
 export interface OpenRunOptions {

@@ -5,23 +5,27 @@
 
 import { readFileSync } from "node:fs";
 import { encodedGradientBytes, exponentOf, f16Parts } from "@swarmvit/shared/codec";
-import { type Int8Parts, int8Bytes, int8Parts, int8Places } from "@swarmvit/shared/int8";
+import {
+  BLOCK_VALUES,
+  type Int8Parts,
+  int8Bytes,
+  int8Parts,
+  int8Places,
+} from "@swarmvit/shared/int8";
 import type { ParameterTable, TensorSpec } from "@swarmvit/shared/parameters";
 import type { AdamWConfig, AdamWState, AdamWStep } from "../core/optimizer.ts";
 
 /** Encoded gradients that are summed in one pass, at most. */
 export const MOST_SUMMED = 8;
 
-/** Values of a chunk and of a block; the layout is that of `assembly/layout.ts`. */
-const VALUES = 16384;
-const BLOCK = 256;
-const ARRAYS = 1024;
-const ARRAY_BYTES = 4 * VALUES + 64;
-const FRAMES = ARRAYS + 4 * ARRAY_BYTES;
-const SCALES_BYTES = (4 * VALUES) / BLOCK;
-const FRAME_BYTES = SCALES_BYTES + VALUES + 64;
-
+/** What `assembly/index.ts` exports: the loops, and `assembly/layout.ts`. */
 interface Exports {
+  readonly VALUES: WebAssembly.Global;
+  readonly ARRAYS: WebAssembly.Global;
+  readonly ARRAY_BYTES: WebAssembly.Global;
+  readonly FRAMES: WebAssembly.Global;
+  readonly FRAME_BYTES: WebAssembly.Global;
+  readonly SCALES_BYTES: WebAssembly.Global;
   sum(count: number, values: number): void;
   delta(values: number): void;
   halves(values: number, scale1: number, scale2: number): void;
@@ -65,6 +69,15 @@ export interface VectorKernels {
   ): void;
 }
 
+/** Values [first, first + count) of a vector: their codes and blocks begin there in the encoded one. */
+interface Chunk {
+  readonly first: number;
+  readonly count: number;
+  readonly code: number;
+  readonly block: number;
+  readonly blocks: number;
+}
+
 let opened: VectorKernels | undefined;
 
 /** The kernels of this thread. Errors where they were not built. */
@@ -76,68 +89,79 @@ export function vectorKernels(): VectorKernels {
 function openKernels(): VectorKernels {
   const memory = new WebAssembly.Memory({ initial: 16, maximum: 16 });
   const { exports } = new WebAssembly.Instance(compile(), { env: { memory } });
-  const { sum, delta, halves, adamw } = exports as unknown as Exports;
+  const { sum, delta, halves, adamw, ...layout } = exports as unknown as Exports;
   const { buffer } = memory;
+  /** Values of a chunk: whole blocks. */
+  const most: number = layout.VALUES.value;
   const arrays = [0, 1, 2, 3].map(
-    (i) => new Float32Array(buffer, ARRAYS + i * ARRAY_BYTES, VALUES),
+    (i) => new Float32Array(buffer, layout.ARRAYS.value + i * layout.ARRAY_BYTES.value, most),
   );
-  const halfArray = new Uint16Array(buffer, ARRAYS + ARRAY_BYTES, VALUES);
-  const frames = Array.from({ length: MOST_SUMMED }, (_, i) => ({
-    scales: new Float32Array(buffer, FRAMES + i * FRAME_BYTES, VALUES / BLOCK),
-    codes: new Int8Array(buffer, FRAMES + i * FRAME_BYTES + SCALES_BYTES, VALUES),
-  }));
+  const halfArray = new Uint16Array(buffer, arrays[1].byteOffset, most);
+  const frames = Array.from({ length: MOST_SUMMED }, (_, i) => {
+    const at = layout.FRAMES.value + i * layout.FRAME_BYTES.value;
+    return {
+      scales: new Float32Array(buffer, at, most / BLOCK_VALUES),
+      codes: new Int8Array(buffer, at + layout.SCALES_BYTES.value, most),
+    };
+  });
+  /** The table's tensors in order: whole where they are exact, the others in chunks. */
+  const visit = (
+    table: ParameterTable,
+    visitExact: (first: number, size: number, exact: number) => void,
+    visitChunk: (chunk: Chunk) => void,
+  ) => {
+    const places = int8Places(table);
+    table.parameters.forEach(({ offset, size }, t) => {
+      const place = places[t];
+      if ("exact" in place) {
+        visitExact(offset, size, place.exact);
+        return;
+      }
+      for (let at = 0; at < size; at += most) {
+        const count = Math.min(most, size - at);
+        const blocks = Math.ceil(count / BLOCK_VALUES);
+        const block = place.block + at / BLOCK_VALUES;
+        visitChunk({ first: offset + at, count, code: place.code + at, block, blocks });
+      }
+    });
+  };
 
   return {
     sumInt8(table, encoded, out) {
       const parts = encoded.map((bytes) => int8Parts(table, bytes));
-      const places = int8Places(table);
-      table.parameters.forEach(({ offset, size }, t) => {
-        const place = places[t];
-        if ("exact" in place) {
-          sumExact(parts, place.exact, size, out, offset);
-          return;
-        }
-        for (let at = 0; at < size; at += VALUES) {
-          const count = Math.min(VALUES, size - at);
-          const block = place.block + at / BLOCK;
-          const code = place.code + at;
+      visit(
+        table,
+        (first, size, exact) => sumExact(parts, exact, size, out, first),
+        ({ first, count, code, block, blocks }) => {
           for (let i = 0; i < parts.length; i++) {
-            const { scales, codes } = parts[i];
-            frames[i].scales.set(scales.subarray(block, block + Math.ceil(count / BLOCK)));
-            frames[i].codes.set(codes.subarray(code, code + count));
+            frames[i].scales.set(parts[i].scales.subarray(block, block + blocks));
+            frames[i].codes.set(parts[i].codes.subarray(code, code + count));
           }
           sum(parts.length, count);
-          out.set(arrays[0].subarray(0, count), offset + at);
-        }
-      });
+          out.set(arrays[0].subarray(0, count), first);
+        },
+      );
     },
 
     publishDelta(table, weights, published) {
       const bytes = new Uint8Array(int8Bytes(table));
       const { scales, exact, codes } = int8Parts(table, bytes);
-      const places = int8Places(table);
-      table.parameters.forEach(({ offset, size }, t) => {
-        const place = places[t];
-        if ("exact" in place) {
-          const values = weights.subarray(offset, offset + size);
-          exact.set(values, place.exact);
-          published.set(values, offset);
-          return;
-        }
-        for (let at = 0; at < size; at += VALUES) {
-          const first = offset + at;
-          const count = Math.min(VALUES, size - at);
+      visit(
+        table,
+        (first, size, at) => {
+          const values = weights.subarray(first, first + size);
+          exact.set(values, at);
+          published.set(values, first);
+        },
+        ({ first, count, code, block, blocks }) => {
           stage(arrays[0], weights, first, count);
           stage(arrays[1], published, first, count);
           delta(count);
           published.set(arrays[1].subarray(0, count), first);
-          scales.set(
-            frames[0].scales.subarray(0, Math.ceil(count / BLOCK)),
-            place.block + at / BLOCK,
-          );
-          codes.set(frames[0].codes.subarray(0, count), place.code + at);
-        }
-      });
+          scales.set(frames[0].scales.subarray(0, blocks), block);
+          codes.set(frames[0].codes.subarray(0, count), code);
+        },
+      );
       return bytes;
     },
 
@@ -148,8 +172,8 @@ function openKernels(): VectorKernels {
         const exponent = exponentOf(gradient.subarray(offset, offset + size));
         parts.exponents[t] = exponent;
         const half = Math.floor(exponent / 2);
-        for (let first = offset; first < offset + size; first += VALUES) {
-          const count = Math.min(VALUES, offset + size - first);
+        for (let first = offset; first < offset + size; first += most) {
+          const count = Math.min(most, offset + size - first);
           stage(arrays[0], gradient, first, count);
           halves(count, 2 ** half, 2 ** (exponent - half));
           parts.halves.set(halfArray.subarray(0, count), first);
@@ -166,8 +190,8 @@ function openKernels(): VectorKernels {
       const root2 = Math.sqrt(biasCorrection2);
       for (const { offset, size, shape } of tensors) {
         const keep = decayed === "all" || shape.length > 1 ? 1 - lr * weightDecay : 1;
-        for (let first = offset; first < offset + size; first += VALUES) {
-          const count = Math.min(VALUES, offset + size - first);
+        for (let first = offset; first < offset + size; first += most) {
+          const count = Math.min(most, offset + size - first);
           for (let i = 0; i < 4; i++) stage(arrays[i], vectors[i], first, count);
           adamw(count, keep, lr / biasCorrection1, root2, beta1, beta2, epsilon);
           for (let i = 0; i < 3; i++) vectors[i].set(arrays[i].subarray(0, count), first);

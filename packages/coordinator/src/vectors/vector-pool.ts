@@ -12,7 +12,7 @@ export interface VectorPool {
   recycle(copy: Uint8Array): void;
 }
 
-/** As many as are dropped between two evaluations, with the moving averages of one. */
+/** A step drops one, and the first after an evaluation its moving average too. */
 const SPARE = 4;
 
 /** Opens a pool for vectors of `length` values; others are copied without it. */

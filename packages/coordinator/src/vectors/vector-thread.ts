@@ -2,7 +2,8 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { nodeDisk } from "../storage/node-disk.ts";
-import { type Commitment, openVectorWork, type VectorSetup } from "./vector-work.ts";
+import type { Commitment, VectorSetup } from "./vector-port.ts";
+import { openVectorWork } from "./vector-work.ts";
 import { openCallQueue, type VectorCall, type VectorReply } from "./vectors.ts";
 
 const port = parentPort;

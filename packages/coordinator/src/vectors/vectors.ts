@@ -6,7 +6,8 @@
 import { Worker } from "node:worker_threads";
 import type { Disk } from "../storage/disk.ts";
 import { nodeDisk } from "../storage/node-disk.ts";
-import { openVectorWork, type VectorSetup, type VectorWork } from "./vector-work.ts";
+import type { VectorSetup, VectorWork } from "./vector-port.ts";
+import { openVectorWork } from "./vector-work.ts";
 
 /** Every method of `VectorWork` as a promise. */
 export type Vectors = {

@@ -32,7 +32,6 @@ export function delta(values: i32): void {
 }
 
 /** The scale of a block, whose differences are left in array 2. */
-// @ts-ignore: decorator
 @inline
 function scaleOf(first: i32, end: i32): f32 {
   let most = i32x4.splat(0);
@@ -51,13 +50,11 @@ function scaleOf(first: i32, end: i32): f32 {
   return largest < SMALLEST_BLOCK ? 0 : <f32>(<f64>largest / LARGEST_CODE);
 }
 
-// @ts-ignore: decorator
 @inline
 function low(difference: v128, scale: v128): v128 {
   return rounded(f64x2.div(f64x2.promote_low_f32x4(difference), scale));
 }
 
-// @ts-ignore: decorator
 @inline
 function high(difference: v128, scale: v128): v128 {
   const upper = v128.shuffle<i32>(difference, difference, 2, 3, 0, 1);
@@ -66,7 +63,6 @@ function high(difference: v128, scale: v128): v128 {
 }
 
 /** Two quotients as whole numbers in the lower lanes, zeros above. */
-// @ts-ignore: decorator
 @inline
 function rounded(quotients: v128): v128 {
   const even = f64x2.sub(f64x2.add(quotients, f64x2.splat(ROUNDER)), f64x2.splat(ROUNDER));

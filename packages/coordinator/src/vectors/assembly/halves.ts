@@ -21,7 +21,6 @@ export function halves(values: i32, scale1: f32, scale2: f32): void {
 }
 
 /** Four halves as whole numbers. */
-// @ts-ignore: decorator
 @inline
 function halfOf(value: v128): v128 {
   const sign = v128.and(i32x4.shr_u(value, 16), i32x4.splat(0x8000));
@@ -45,7 +44,6 @@ function halfOf(value: v128): v128 {
 }
 
 /** What four halves say. */
-// @ts-ignore: decorator
 @inline
 function valueOf(half: v128): v128 {
   const sign = i32x4.shl(v128.and(half, i32x4.splat(0x8000)), 16);

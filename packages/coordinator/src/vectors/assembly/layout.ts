@@ -1,6 +1,6 @@
 /**
  * Where a call finds its values: a chunk of up to `VALUES` of each array, in memory that stays in the
- * processor's cache. `kernels.ts` has the same numbers.
+ * processor's cache. `kernels.ts` reads the numbers from the module's exports.
  */
 
 /** Values of one block, which have one scale. */

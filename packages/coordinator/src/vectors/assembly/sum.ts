@@ -15,13 +15,11 @@ export function sum(count: i32, values: i32): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function put(i: i32, values: v128): void {
   v128.store(array(0) + (<usize>i << 2), values);
 }
 
-// @ts-ignore: decorator
 @inline
 function value(code: usize, scale: usize): v128 {
   const halves = i16x8.extend_low_i8x16_s(v128.load32_zero(code));
@@ -29,19 +27,16 @@ function value(code: usize, scale: usize): v128 {
   return f32x4.mul(values, v128.load32_splat(scale));
 }
 
-// @ts-ignore: decorator
 @inline
 function sum2(code: usize, scale: usize): v128 {
   return f32x4.add(value(code, scale), value(code + FRAME_BYTES, scale + FRAME_BYTES));
 }
 
-// @ts-ignore: decorator
 @inline
 function sum4(code: usize, scale: usize): v128 {
   return f32x4.add(sum2(code, scale), sum2(code + 2 * FRAME_BYTES, scale + 2 * FRAME_BYTES));
 }
 
-// @ts-ignore: decorator
 @inline
 function sum8(code: usize, scale: usize): v128 {
   return f32x4.add(sum4(code, scale), sum4(code + 4 * FRAME_BYTES, scale + 4 * FRAME_BYTES));
